@@ -1,0 +1,68 @@
+"""What several commands do alike."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from buildhpc.diagnostics import Problem, render
+
+if TYPE_CHECKING:
+    from buildhpc.project import Choice
+
+PIPEFILES = ("Pipefile", "workflow/Pipefile")
+
+
+def find_pipefile(given: str | None) -> str:
+    """The Pipefile of the current folder, relative to it. Raises: HpcmakeError."""
+    if given is not None:
+        if not os.path.isfile(given):
+            from buildhpc.messages import call
+
+            raise call.no_such_pipefile(given)
+        return os.path.normpath(given)
+    for name in PIPEFILES:
+        if os.path.isfile(name):
+            return name
+    from buildhpc.messages import call
+
+    here = Path.cwd()
+    for folder in here.parents:
+        for name in PIPEFILES:
+            if (folder / name).is_file():
+                raise call.no_pipefile(str(here), str(folder / name), str(folder))
+    raise call.no_pipefile(str(here), None, None)
+
+
+def choice_of(args: argparse.Namespace) -> Choice:
+    """Which jobs the command line means."""
+    from buildhpc.plan.choice import Choice
+
+    return Choice(
+        targets=tuple(args.targets),
+        force=args.force,
+        force_all=args.force_all,
+        force_rules=tuple(args.force_rule),
+        until=tuple(args.until),
+        omit=tuple(args.omit),
+        content=args.check == "content",
+    )
+
+
+def warn(problem: Problem) -> None:
+    """Print a warning."""
+    print(render(problem), file=sys.stderr)
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Whether the user agrees. Raises: HpcmakeError where nobody can be asked."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        from buildhpc.messages import call
+
+        raise call.needs_yes(question)
+    return input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,0 +1,308 @@
+"""One run: jobs claimed, run, recorded; temp files removed; the end told."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from buildhpc.commands.common import warn
+from buildhpc.commands.work import PlanWork, TempKeeper
+from buildhpc.commands.checks import check_needs, check_protected, limits_of, set_aside
+from buildhpc.messages import plan as messages
+from buildhpc.plan.choice import Choice
+from buildhpc.plan.model import Job, JobGraph, Plan, Step
+from buildhpc.plan.stale import Evidence
+from buildhpc.project import Project, Recipes
+from buildhpc.run import orphans
+from buildhpc.run.attempts import Timing
+from buildhpc.run.describe import Describer
+from buildhpc.run.events import Ended, Event, Skipped, Started, Unneeded
+from buildhpc.run.handlers import run_handlers
+from buildhpc.run.local import LocalExecutor
+from buildhpc.run.machine import Limits
+from buildhpc.run.recipes import Place
+from buildhpc.run.spec import JobSpec, Outcome, Recipe
+from buildhpc.show.report import FailedJob, Reporter, Summary, reporter_for, tail
+from buildhpc.state.claims import Claimed, Foreign, JobToClaim
+from buildhpc.state.database import State, open_state
+from buildhpc.state.recorder import Recorder, RunInfo
+
+_FLUSH_S = 0.2
+_POLL_S = 0.5
+_HASTY_CLAIMS = 3
+
+
+class Session:
+    """A build from its plan to its exit code."""
+
+    def __init__(self, args: argparse.Namespace, project: Project, choice: Choice) -> None:
+        self._args = args
+        self._project = project
+        self._choice = choice
+        self._state: State = open_state(Path.cwd(), warn)
+        info = RunInfo(shlex.join(sys.argv), tuple(args.targets), {"jobs": args.jobs})
+        self._recorder = Recorder(self._state, info)
+        self._limits: Limits = limits_of(args)
+        self._failed: list[FailedJob] = []
+        self._free_temps: list[str] = []
+        self._flushed_s = self._polled_s = 0.0
+        self._counts = {"done": 0, "failed": 0, "skipped": 0, "unneeded": 0, "theirs": 0}
+
+    def build(self, graph: JobGraph, evidence: Evidence, plan: Plan, seen: bytes) -> int:
+        """Run the plan. Returns the exit code. Raises: HpcmakeError."""
+        started_s = time.monotonic()
+        while True:
+            check_protected(plan, unprotect=self._args.unprotect)
+            check_needs(plan, self._describer("plan"), self._limits)
+            claimed = self._recorder.claim([_to_claim(step) for step in plan.steps], seen)
+            if not claimed.changed:
+                break
+            seen = self._state.generation()
+            graph, evidence, plan = self._project.plan(self._choice, self._state)
+            if not plan.steps:
+                print(f"nothing to do: all {plan.total:,} jobs are fresh")
+                return 0
+        self._take_over(claimed)
+        for path in set_aside(plan.replaced):
+            print(f"kept: `{path}` was changed by hand; it is now `{path}.edited`", file=sys.stderr)
+        reporter = reporter_for(self._args, plan, self._recorder.id)
+        try:
+            interrupted = self._run(graph, evidence, plan, claimed, reporter)
+        except BaseException:
+            reporter.close()
+            self._recorder.end("failed")
+            raise
+        return self._finish(plan, reporter, interrupted, time.monotonic() - started_s)
+
+    def _describer(self, marker: str) -> Describer:
+        return Describer(self._project.pipeline, marker, self._list_file)
+
+    def _list_file(self, paths: Sequence[str]) -> str:
+        """A file of this run that lists paths, a line each."""
+        text = "".join(f"{path}\n" for path in paths)
+        name = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
+        path = self._scratch() / f"inputs-{name}.txt"
+        if not path.exists():
+            path.write_text(text, errors="surrogateescape")
+        return str(path)
+
+    def _scratch(self) -> Path:
+        path = Path(".hpcmake") / f"run-{self._recorder.id}"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _marker(self, run: int) -> str:
+        folder = hashlib.sha256(os.path.realpath(".").encode(errors="surrogateescape"))
+        return f"{folder.hexdigest()[:12]}:{run}"
+
+    def _take_over(self, claimed: Claimed) -> None:
+        """Deal with runs that died: end what they left running, and say so."""
+        for run in claimed.dead:
+            warn(messages.taken_over(run.id, run.host, run.pid))
+            if run.host != socket.gethostname():
+                continue
+            left = orphans.find(self._marker(run.id))
+            if left:
+                orphans.kill(left, 5.0)
+                warn(messages.orphans_ended(len(left)))
+            remove_tree(Path(".hpcmake") / f"run-{run.id}")
+        for orphan in claimed.orphans:
+            if orphan.host == socket.gethostname():
+                self._recorder.lost(orphan)
+
+    def _run(
+        self,
+        graph: JobGraph,
+        evidence: Evidence,
+        plan: Plan,
+        claimed: Claimed,
+        reporter: Reporter,
+    ) -> int | None:
+        """Run the jobs. Returns the signal that stopped the build, if one did."""
+        recipes = Recipes(self._project.pipeline)
+        marker = self._marker(self._recorder.id)
+        work = PlanWork(plan, graph, evidence, self._describer(marker[-8:].replace(":", "-")), recipes)
+        work.max_cores = self._limits.cores
+        work.retries_override = self._args.retries
+        work.theirs = {work.numbers[name]: name for name in claimed.foreign}
+        if work.theirs:
+            reporter.waiting_for(claimed.foreign)
+        self._counts["theirs"] = len(work.theirs)
+        run_handlers(self._project.pipeline, "start", self._facts(""))
+        executor = LocalExecutor(
+            work,
+            self._limits,
+            Place(str(self._scratch()), marker),
+            Timing(latency_s=self._args.latency),
+            self._args.keep_going,
+            self._args.keep_incomplete,
+        )
+        keeper = TempKeeper(graph, [step.job for step in plan.steps])
+        foreign = Foreign(self._state)
+        for event in executor.run():
+            self._handle(event, work, keeper, reporter)
+            self._now_and_then()
+            if work.theirs:
+                self._look_at_theirs(work, executor, foreign, keeper)
+        self._flush()
+        if executor.interrupted is None and not executor.failed:
+            remove_files(keeper.left_over(os.path.lexists))
+        return executor.interrupted
+
+    def _handle(
+        self, event: Event, work: PlanWork, keeper: TempKeeper, reporter: Reporter
+    ) -> None:
+        """Record what happened, then show it."""
+        if isinstance(event, Started):
+            self._recorder.started(event.spec, event.pid or None, event.log)
+        elif isinstance(event, Ended):
+            self._ended(event, work, keeper)
+        elif isinstance(event, Skipped):
+            self._counts["skipped"] += 1
+            self._recorder.skipped(event.job, event.because)
+        elif isinstance(event, Unneeded):
+            self._counts["unneeded"] += 1
+            self._recorder.unneeded(event.job)
+            self._free_temps += keeper.done(_job(work, event.job))
+        reporter.event(event)
+
+    def _ended(self, event: Ended, work: PlanWork, keeper: TempKeeper) -> None:
+        job = _job(work, event.job)
+        spec, outcome = event.spec, event.outcome
+        if spec is None:
+            spec = JobSpec(event.job, job.rule.name, 1, job.inputs, (), Recipe("none"))
+        if outcome.state == "done":
+            record, text, changed = work.record(job)
+            self._recorder.ended(spec, outcome, record, text)
+            self._counts["done"] += 1
+            self._free_temps += keeper.done(job)
+            if changed:
+                warn(messages.source_changed(changed, job.name))
+            _write_benchmark(work, job, outcome)
+            return
+        if outcome.state == "failed" and not event.retry:
+            self._counts["failed"] += 1
+            self._failed.append(FailedJob(job, spec, outcome, tail(outcome.log)))
+        self._recorder.ended(spec, outcome, retry=event.retry)
+
+    def _now_and_then(self) -> None:
+        now = time.monotonic()
+        if now - self._flushed_s >= _FLUSH_S:
+            self._flush()
+            self._flushed_s = now
+
+    def _flush(self) -> None:
+        """Write down what happened; only then may temp files go that it no longer needs."""
+        self._recorder.flush()
+        if self._free_temps:
+            remove_files(self._free_temps)
+            self._free_temps = []
+
+    def _look_at_theirs(
+        self, work: PlanWork, executor: LocalExecutor, foreign: Foreign, keeper: TempKeeper
+    ) -> None:
+        """Ask what became of the jobs that other runs have."""
+        now = time.monotonic()
+        if now - self._polled_s < _POLL_S:
+            return
+        self._polled_s = now
+        found = foreign.poll(work.theirs.values())
+        for task, name in list(work.theirs.items()):
+            state, held = found.get(name, ("", False))
+            if held:
+                continue
+            if state != "done":
+                # Whoever had it left it undone: now it is ours, unless another run was faster.
+                claimed = self._recorder.claim([_to_claim(work.steps[task])])
+                if name in claimed.foreign:
+                    continue
+                self._take_over(claimed)
+            del work.theirs[task]
+            if state == "done":
+                self._free_temps += keeper.done(work.steps[task].job)
+            executor.settle(task, "done" if state == "done" else "released")
+
+    def _facts(self, log: str) -> dict[str, object]:
+        return {
+            "run": self._recorder.id,
+            "log": log,
+            "failed": [failure.job.name for failure in self._failed],
+        }
+
+    def _finish(
+        self, plan: Plan, reporter: Reporter, interrupted: int | None, wall_s: float
+    ) -> int:
+        failed = bool(self._failed) or self._counts["failed"] > 0
+        status = "interrupted" if interrupted else "failed" if failed else "done"
+        self._recorder.end(status)
+        remove_tree(self._scratch())
+        summary = Summary(
+            run=self._recorder.id,
+            status=status,
+            counts=self._counts,
+            total=len(plan.steps),
+            wall_s=wall_s,
+            failed=tuple(self._failed),
+            edited=plan.edited,
+            signal=interrupted,
+        )
+        reporter.end(summary)
+        if not interrupted:
+            event = "failure" if failed else "success"
+            run_handlers(self._project.pipeline, event, self._facts(""))
+        if interrupted:
+            return 128 + interrupted
+        return 1 if failed else 0
+
+
+def _job(work: PlanWork, name: str) -> Job:
+    return work.steps[work.numbers[name]].job
+
+
+def _to_claim(step: Step) -> JobToClaim:
+    rule = step.job.rule
+    wildcards = dict(zip(rule.wildcards, step.job.values, strict=True))
+    return JobToClaim(step.job.name, rule.name, wildcards)
+
+
+def _write_benchmark(work: PlanWork, job: Job, outcome: Outcome) -> None:
+    path = work.benchmark(job)
+    if path is None:
+        return
+    seconds = outcome.ended_s - outcome.started_s
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(
+        "wall_s\tcpu_s\tpeak_mib\tstarted\tended\n"
+        f"{seconds:.3f}\t{outcome.cpu_s:.3f}\t{outcome.peak_mib:.1f}\t"
+        f"{outcome.started_s:.3f}\t{outcome.ended_s:.3f}\n"
+    )
+
+
+def remove_files(paths: Iterable[str]) -> None:
+    """Remove temp outputs, files or folders; say so where one cannot be removed."""
+    for path in paths:
+        try:
+            if os.path.isdir(path) and not os.path.islink(path):
+                import shutil
+
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            warn(messages.cannot_remove(path, (error.strerror or str(error)).lower()))
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder of ours; one that is gone, or cannot go, is no harm."""
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)

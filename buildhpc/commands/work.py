@@ -1,0 +1,213 @@
+"""A plan as the executor sees it, and what a build does at each of its events."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from buildhpc import disk
+from buildhpc.messages import plan as messages
+from buildhpc.plan.model import Job, JobGraph, Plan, Step
+from buildhpc.plan.recipe import digest_of
+from buildhpc.plan.stale import Evidence, stale
+from buildhpc.plan.stamps import Record, Stamp
+from buildhpc.project import Recipes
+from buildhpc.run.describe import Describer
+from buildhpc.run.spec import JobSpec, Needs
+from buildhpc.state.fresh import is_racy
+
+_SMALL = 2**20
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a job's inputs were just before it started."""
+
+    stamps: tuple[Stamp | None, ...]
+    hashes: dict[str, str] = field(default_factory=dict)
+
+
+class PlanWork:
+    """The `Work` of `run.local`: the steps of a plan, by number.
+
+    notice: told what people should hear of while jobs run.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        graph: JobGraph,
+        evidence: Evidence,
+        describer: Describer,
+        recipes: Recipes,
+    ) -> None:
+        self.steps: Sequence[Step] = plan.steps
+        self.numbers = {step.job.name: number for number, step in enumerate(plan.steps)}
+        self.theirs: dict[int, str] = {}
+        self.retries_override: int | None = None
+        self.max_cores = 1
+        self._graph = graph
+        self._evidence = evidence
+        self._describer = describer
+        self._recipes = recipes
+        self._seen: dict[str, _Seen] = {}
+        self._clock = _Clock()
+
+    @property
+    def count(self) -> int:
+        """How many steps there are."""
+        return len(self.steps)
+
+    def after(self, task: int, /) -> Iterable[int]:
+        """The steps that must be done first."""
+        return [self.numbers[name] for name in self.steps[task].after]
+
+    def name(self, task: int, /) -> str:
+        """The name of the job."""
+        return self.steps[task].job.name
+
+    def priority(self, task: int, /) -> int:
+        """What its rule says."""
+        return self._describer.priority(self.steps[task].job)
+
+    def needs(self, task: int, attempt: int, /) -> Needs:
+        """What an attempt needs."""
+        return self._describer.needs(self.steps[task].job, attempt)
+
+    def foreign(self, task: int, /) -> bool:
+        """Whether another run has the job."""
+        return task in self.theirs
+
+    def still_needed(self, task: int, /) -> bool:
+        """Whether the job is still stale: one compared by content may turn out fresh."""
+        step = self.steps[task]
+        if step.reason.kind != "upstream" or not (self._evidence.content or step.job.content):
+            return True
+        now = {path: disk.look(path) for path in step.job.inputs}
+        there = {path: stamp for path, stamp in now.items() if stamp is not None}
+        outputs = {path: self._evidence.disk.get(path) for path in step.job.outputs}
+        there |= {path: stamp for path, stamp in outputs.items() if stamp is not None}
+        return stale(step.job, replace(self._evidence, disk=there), None, None) is not None
+
+    def spec(self, task: int, attempt: int, /) -> JobSpec:
+        """What to run."""
+        job = self.steps[task].job
+        cores = min(self._describer.needs(job, attempt).cores, self.max_cores)
+        return self._describer.spec(job, attempt, cores)
+
+    def before_start(self, task: int, spec: JobSpec, /) -> None:
+        """Take the stamps of the inputs. Raises: HpcmakeError when one is missing."""
+        job = self.steps[task].job
+        now_ns = self._clock.now_ns()
+        stamps = []
+        hashes: dict[str, str] = {}
+        for path in job.inputs:
+            stamp = disk.look(path)
+            if stamp is None:
+                raise messages.missing_input(path, job.name)
+            stamps.append(stamp)
+            whole = self._evidence.content or path in job.content
+            if whole or (is_racy(stamp.mtime_ns, now_ns) and stamp.size <= _SMALL):
+                known = disk.digest(path)
+                if known is not None:
+                    hashes[path] = known
+        self._seen[spec.name] = _Seen(tuple(stamps), hashes)
+
+    def retries(self, task: int, failure: str, attempts: int, /) -> bool:
+        """Whether to try again."""
+        most = self._describer.retries(self.steps[task].job, failure)
+        if self.retries_override is not None:
+            most = self.retries_override
+        return attempts <= most
+
+    def benchmark(self, job: Job) -> str | None:
+        """The file that keeps time and memory of `job`, where its rule names one."""
+        return self._describer.benchmark(job)
+
+    def record(self, job: Job) -> tuple[Record, str, list[str]]:
+        """What to remember of a success, its compared text, and inputs that changed meanwhile."""
+        seen = self._seen.pop(job.name, None) or _Seen(())
+        changed = [
+            path
+            for path, old in zip(job.inputs, seen.stamps, strict=False)
+            if disk.look(path) != old
+        ]
+        outputs = tuple(disk.look(path) for path in job.outputs)
+        text = self._recipes.text(job)
+        record = Record(
+            "done",
+            "",
+            digest_of(text),
+            tuple(map(str, job.inputs)),
+            seen.stamps,
+            job.outputs,
+            outputs,
+            seen.hashes,
+        )
+        return record, text, changed
+
+
+class _Clock:
+    """The file system's time, asked before the files that it is compared with."""
+
+    def __init__(self) -> None:
+        self._file: int | None = None
+
+    def now_ns(self) -> int:
+        """Its time now, in ns; 0 before the first file could be made."""
+        if self._file is None:
+            path = Path(".hpcmake") / "cache" / "clock"
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            except OSError:
+                return 0
+        os.pwrite(self._file, b".", 0)
+        return os.fstat(self._file).st_mtime_ns
+
+
+class TempKeeper:
+    """Counts who still needs a `temp` file, and says when nobody does."""
+
+    def __init__(self, graph: JobGraph, planned: Iterable[Job]) -> None:
+        self._graph = graph
+        self._targets = frozenset(graph.targets)
+        self._waiting: dict[str, int] = {}
+        self._planned = {job.name: job for job in planned}
+        for job in self._planned.values():
+            for path in self._temps(job):
+                self._waiting[path] = self._waiting.get(path, 0) + 1
+
+    def done(self, job: Job) -> list[str]:
+        """The temp files that nothing needs any more now that `job` is done."""
+        free = []
+        for path in self._temps(job):
+            self._waiting[path] -= 1
+            if self._waiting[path] == 0:
+                free.append(path)
+        free += [path for path in job.temp if path not in self._waiting]
+        return [path for path in free if path not in self._targets]
+
+    def left_over(self, exists: Callable[[str], bool]) -> list[str]:
+        """Temp files of fresh jobs that no planned job needs and that are still there."""
+        return [
+            path
+            for job in self._graph.jobs
+            if job.temp and job.name not in self._planned
+            for path in job.temp
+            if path not in self._waiting and path not in self._targets and exists(path)
+        ]
+
+    def _temps(self, job: Job) -> list[str]:
+        """The temp files among what `job` needs, each once."""
+        found: dict[str, None] = {}
+        maker = self._graph.maker
+        for path in job.inputs:
+            other = maker.get(path)
+            if other is not None and other.temp:
+                for temp in other.temp:
+                    if path == temp or path.startswith(temp + "/"):
+                        found[temp] = None
+        return list(found)

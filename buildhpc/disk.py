@@ -1,0 +1,212 @@
+"""The working folder: stamps of files, each looked at once, and what expressions read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat as stat_module
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from buildhpc.diagnostics import HpcmakeError, Note, Problem
+from buildhpc.plan.stamps import Stamp
+
+# What a read of the world is remembered as: (kind, name) -> digest of the answer.
+Trace = dict[tuple[str, str], str]
+
+
+class Disk(Mapping[str, Stamp]):
+    """Stamps by path; a missing file has no entry. Each file is looked at once.
+
+    folders: those of the paths looked at that are folders.
+    """
+
+    def __init__(self) -> None:
+        self._stamps: dict[str, Stamp | None] = {}
+        self.folders: set[str] = set()
+
+    def __getitem__(self, path: str) -> Stamp:
+        try:
+            stamp = self._stamps[path]
+        except KeyError:
+            stamp = self._stamps[path] = look(path, self.folders.add)
+        if stamp is None:
+            raise KeyError(path)
+        return stamp
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """The stamp of `path`, `default` where nothing is."""
+        # 400,000 calls in a plan: 0.05 s this way, 0.5 s through Mapping's own.
+        try:
+            stamp = self._stamps[path]
+        except KeyError:
+            stamp = self._stamps[path] = look(path, self.folders.add)
+        return default if stamp is None else stamp
+
+    def __contains__(self, path: object) -> bool:
+        return self.get(str(path)) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return (path for path, stamp in self._stamps.items() if stamp is not None)
+
+    def __len__(self) -> int:
+        return sum(stamp is not None for stamp in self._stamps.values())
+
+
+def look(path: str, folder: Callable[[str], object] | None = None) -> Stamp | None:
+    """The stamp of what is at `path` now, None where nothing is.
+
+    folder: told the path when it is a folder. Raises: HpcmakeError
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116 - 300,000 calls: 3.6 us each, 10 through pathlib
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if stat_module.S_ISDIR(found.st_mode):
+        if folder is not None:
+            folder(path)
+        return _tree_stamp(path)
+    return Stamp(found.st_mtime_ns, found.st_size)
+
+
+def unreadable(path: str, error: OSError) -> HpcmakeError:
+    """A file that is there, or may be, but cannot be looked at."""
+    why = (error.strerror or str(error)).lower()
+    note = Note("help", "a file that cannot be seen is not taken for a missing one: mend that first")
+    return HpcmakeError(Problem("unreadable", f"`{path}` cannot be looked at: {why}", None, (note,)))
+
+
+def _tree_stamp(root: str) -> Stamp:
+    """Names, sizes and times of all below `root`, as one digest, and their number."""
+    digest = hashlib.sha256()
+    count = 0
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+        for entry in listed:
+            count += 1
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if is_folder:
+                folders.append(entry.path)
+                facts = "/"
+            else:
+                found = entry.stat(follow_symlinks=not entry.is_symlink() or _exists(entry.path))
+                facts = f"{found.st_size}:{found.st_mtime_ns}"
+            digest.update(f"{os.path.relpath(entry.path, root)}\0{facts}\0".encode(errors="surrogateescape"))
+    return Stamp(int.from_bytes(digest.digest()[:8], "big") >> 1, count)
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - a str is at hand
+
+
+def tree_mtime(path: str) -> int:
+    """The newest modification time of `path` or, of a folder, of the files below it, in ns."""
+    newest = os.stat(path).st_mtime_ns  # noqa: PTH116 - a str is at hand
+    if not os.path.isdir(path):  # noqa: PTH112 - a str is at hand
+        return newest
+    times = [
+        os.stat(os.path.join(folder, name), follow_symlinks=False).st_mtime_ns  # noqa: PTH116, PTH118 - as os.walk gives them
+        for folder, _, names in os.walk(path)
+        for name in names
+    ]
+    return max(times, default=newest)
+
+
+def digest(path: str, most: int | None = None) -> str | None:
+    """SHA-256 in hex of a file's bytes; None where it is missing, no file, or above `most`."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a str is at hand
+            if most is not None and os.fstat(file.fileno()).st_size > most:
+                return None
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+class World:
+    """What loading and expressions read; every answer is kept in `trace`.
+
+    trace: see `unchanged`. opaque: a Python helper was loaded, and what it reads is not known.
+    """
+
+    def __init__(self) -> None:
+        self.trace: Trace = {}
+        self.opaque = False
+
+    def bytes(self, path: str) -> bytes:
+        """The bytes of a file. Raises: OSError."""
+        with open(path, "rb") as file:  # noqa: PTH123 - a str is at hand
+            data = file.read()
+        self.trace["file", path] = _sha(data)
+        self.opaque |= path.endswith(".py")
+        return data
+
+    def text(self, path: str) -> str:
+        """The text of a file. Raises: OSError, UnicodeDecodeError."""
+        return self.bytes(path).decode("utf-8-sig")
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder, sorted; empty where there is no folder."""
+        found = _names(folder)
+        self.trace["names", folder] = _sha("\0".join(found).encode(errors="surrogateescape"))
+        return found
+
+    def size(self, path: str) -> int | None:
+        """Size in bytes, None where there is no file."""
+        size = _size(path)
+        self.trace["size", path] = str(size)
+        return size
+
+    def env(self, name: str) -> str | None:
+        """A variable of the environment."""
+        value = os.environ.get(name)
+        self.trace["env", name] = str(value)
+        return value
+
+
+def unchanged(trace: Trace) -> bool:
+    """Whether every read would be answered as it was."""
+    return all(_ANSWERS[kind](name) == answer for (kind, name), answer in trace.items())
+
+
+def _file_answer(path: str) -> str:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a str is at hand
+            return _sha(file.read())
+    except OSError:
+        return ""
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise unreadable(folder, error) from None
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - a str is at hand
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+_ANSWERS = {
+    "file": _file_answer,
+    "names": lambda folder: _sha("\0".join(_names(folder)).encode(errors="surrogateescape")),
+    "size": lambda path: str(_size(path)),
+    "env": lambda name: str(os.environ.get(name)),
+}

@@ -1,0 +1,437 @@
+"""Expressions: from a syntax tree to a function that gives the value where it is asked for.
+
+`compile_expression` resolves every name once and reports what nothing defines; the function it
+returns only computes. Constants (`let`, `config`) are known by then; the rest comes in a scope.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from buildhpc.diagnostics import HpcmakeError, Span
+from buildhpc.language import syntax
+from buildhpc.language.braces import Field, fields_of, undouble, unescape
+from buildhpc.language.functions import FUNCTIONS, Function, NotThere, Reader, plain_text
+from buildhpc.language.operators import Unfit, binary, negative
+from buildhpc.language.patterns import DEFAULT, Pattern, Wild, normal, pattern
+from buildhpc.language.values import Files, Missing, Path, Unfilled, kind, wrap
+from buildhpc.messages import language as messages
+from buildhpc.quantities import Duration, Size, quantity
+
+Scope = Mapping[str, Any]
+Thunk = Callable[[Scope], Any]
+
+_QUANTITY_PARTS = {"mb", "gb", "bytes", "minutes", "hours", "seconds", "hms"}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What names mean where an expression stands.
+
+    constants: values known when the file is read: `let`, `config`, helpers.
+    late: names whose values come with the scope: loop variables, wildcards, directives.
+    braces: what an unknown name in a string's braces is: an `error`, a `wildcard` of the rule,
+        or `kept` for a function to fill.
+    wildcards: patterns for wildcards, by name.
+    path: strings are paths: no list in them, and they get their standard form.
+    later: names defined further down in the file, with their places.
+    note: said with an unknown name.
+    """
+
+    constants: Mapping[str, Any]
+    reader: Reader
+    late: frozenset[str] = frozenset()
+    braces: Literal["error", "wildcard", "kept"] = "error"
+    wildcards: Mapping[str, str] = field(default_factory=dict)
+    path: bool = False
+    later: Mapping[str, Span] = field(default_factory=dict)
+    note: str | None = None
+
+
+def compile_expression(node: syntax.Expression, names: Names) -> Thunk:
+    """The function that computes `node`. Raises: HpcmakeError for what can be known now."""
+    return _COMPILERS[type(node)](node, names)
+
+
+def evaluate(node: syntax.Expression, names: Names, scope: Scope | None = None) -> Any:
+    """The value of `node` in a place where all is known."""
+    return compile_expression(node, names)(scope or {})
+
+
+def items_of(value: Any) -> list[Any]:
+    """The items a value contributes to a list: none for `none`, all of a list."""
+    if value is None:
+        return []
+    if isinstance(value, (list, Files)):
+        return [item for part in value for item in items_of(part)]
+    return [value]
+
+
+def _constant(value: Any) -> Thunk:
+    return lambda _: value
+
+
+def _number(node: syntax.Number | syntax.Constant, _: Names) -> Thunk:
+    return _constant(node.value)
+
+
+def _quantity(node: syntax.Quantity, _: Names) -> Thunk:
+    value = quantity(node.text)
+    if value is None:
+        raise messages.bad_quantity(node.text, node.span)
+    return _constant(value)
+
+
+def _name(node: syntax.Name, names: Names) -> Thunk:
+    name = node.name
+    if name in names.late:
+        return lambda scope: scope[name]
+    if name in names.constants:
+        return _constant(names.constants[name])
+    raise _unknown(name, node.span, names)
+
+
+def _unknown(name: str, span: Span, names: Names) -> HpcmakeError:
+    if name in names.later:
+        return messages.not_yet_visible(name, span, names.later[name])
+    return messages.unknown_name(name, span, {*names.late, *names.constants}, names.note)
+
+
+def _text(node: syntax.Text, names: Names) -> Thunk:
+    parts = fields_of(node.raw, node.inside, wildcards=names.braces != "error")
+    if len(parts) == 1 and isinstance(parts[0], str):
+        value: Any = undouble(unescape(parts[0]))
+        return _constant(normal(value) if names.path and value else value)
+    pieces = [
+        undouble(unescape(part)) if isinstance(part, str) else _field(part, names)
+        for part in parts
+    ]
+    if names.braces != "error" and any(isinstance(piece, Wild) for piece in pieces):
+        return _pattern_text(pieces)
+    if all(isinstance(piece, str) for piece in pieces):
+        text = "".join(piece for piece in pieces if isinstance(piece, str))
+        return _constant(normal(text) if names.path and text else text)
+    return _joined(pieces, normal if names.path else str)
+
+
+def _joined(pieces: list[Any], finish: Callable[[str], str]) -> Thunk:
+    def text(scope: Scope) -> str:
+        return finish("".join([p if isinstance(p, str) else p(scope) for p in pieces]))
+
+    return text
+
+
+def _pattern_text(pieces: list[Any]) -> Thunk:
+    if all(isinstance(piece, (str, Wild)) for piece in pieces):
+        return _constant(pattern(pieces))
+
+    def value(scope: Scope) -> Pattern:
+        return pattern([p if isinstance(p, (str, Wild)) else p(scope) for p in pieces])
+
+    return value
+
+
+def _field(part: Field, names: Names) -> str | Wild | Thunk:
+    """A field of a quoted string: its text, a wildcard, or a function that gives its text."""
+    if part.conversion is not None:
+        raise messages.bad_conversion(part.written, part.span)
+    known = part.name in names.late or part.name in names.constants
+    if part.pattern is not None and not known:
+        return Wild(part.name, check_regex(unescape(part.pattern), part.span))
+    if not known:
+        if names.braces == "error" or part.steps:
+            raise _unknown(part.name, part.span, names)
+        return Wild(part.name, names.wildcards.get(part.name, DEFAULT))
+    thunk = field_value(part, names)
+    to_text = _path_text if names.path else _any_text
+    if part.name in names.late:
+        return lambda scope: to_text(thunk(scope), part)
+    return to_text(thunk({}), part)
+
+
+def field_value(part: Field, names: Names) -> Thunk:
+    """The function that gives the value a field names, before it becomes text."""
+    name, steps = part.name, part.steps
+    if name not in names.late and name not in names.constants:
+        raise _unknown(name, part.span, names)
+    constant = names.constants.get(name)
+
+    def value(scope: Scope) -> Any:
+        found = scope[name] if name in names.late else constant
+        for step in steps:
+            found = follow(found, step, part.span)
+        return found
+
+    return value
+
+
+def _path_text(value: Any, part: Field) -> str:
+    if isinstance(value, (list, Files)):
+        if len(value) == 1 and isinstance(value, Files):
+            return str(value[0])
+        raise messages.list_in_path(part.written, part.span)
+    if value is None:
+        raise messages.none_in_path(part.written, part.span)
+    return _any_text(value, part)
+
+
+def _any_text(value: Any, part: Field) -> str:
+    try:
+        return plain_text(value)
+    except Unfit as error:
+        raise messages.unfit(str(error), part.span) from None
+
+
+def check_regex(text: str, span: Span) -> str:
+    """`text` if it is a regular expression, without the anchors it does not need."""
+    bare = text.removeprefix("^")
+    if bare.endswith("$") and not bare.endswith("\\$"):
+        bare = bare[:-1]
+    try:
+        re.compile(bare)
+    except (re.error, OverflowError) as error:
+        raise messages.bad_pattern(text, str(error), span) from None
+    return bare
+
+
+def follow(value: Any, step: str | int, span: Span) -> Any:
+    """`value.step` or `value[step]`."""
+    if isinstance(value, Unfilled):
+        return Unfilled(f"{value}.{step}" if isinstance(step, str) else f"{value}[{step}]")
+    if isinstance(step, str):
+        if isinstance(value, (Size, Duration)) and step in _QUANTITY_PARTS:
+            part = getattr(value, step, None)
+            if part is not None:
+                return part
+        if hasattr(value, "get"):
+            try:
+                return value.get(step)
+            except Missing as error:
+                raise messages.no_such_part(str(error), span, error.near) from None
+        raise messages.no_such_part(f"{kind(value)} has no `{step}`", span, ())
+    if isinstance(value, (list, Files)):
+        try:
+            return value[step]
+        except IndexError:
+            text = f"there is no item {step}: the list has {len(value)}, counted from 0"
+            raise messages.no_such_part(text, span, ()) from None
+    if isinstance(value, str) and -len(value) <= step < len(value):
+        # `{input.bam[0]}` works whether one path is there or a list of one.
+        return str(value) if step in (0, -1) and isinstance(value, Path) else str(value)[step]
+    raise messages.no_such_part(f"{kind(value)} has no item {step}", span, ())
+
+
+def _list(node: syntax.ListOf, names: Names) -> Thunk:
+    thunks = [compile_expression(item, names) for item in node.items]
+    loops = [isinstance(item, syntax.Loop) for item in node.items]
+
+    def value(scope: Scope) -> list[Any]:
+        result: list[Any] = []
+        for thunk, loop in zip(thunks, loops, strict=True):
+            item = thunk(scope)
+            if loop:
+                result.extend(item)
+            elif item is not None and item != []:
+                result.append(item)
+        return result
+
+    return value
+
+
+def _attribute(node: syntax.Attribute, names: Names) -> Thunk:
+    inner = compile_expression(node.value, names)
+    return lambda scope: follow(inner(scope), node.name, node.name_span)
+
+
+def _index(node: syntax.Index, names: Names) -> Thunk:
+    inner = compile_expression(node.value, names)
+    index = compile_expression(node.index, names)
+
+    def value(scope: Scope) -> Any:
+        step = index(scope)
+        if not isinstance(step, (str, int)) or isinstance(step, bool):
+            raise messages.unfit(f"an index is a number or a name, not {kind(step)}", node.span)
+        return follow(inner(scope), step, node.span)
+
+    return value
+
+
+def _unary(node: syntax.Unary, names: Names) -> Thunk:
+    inner = compile_expression(node.value, names)
+    if node.operator == "not":
+        return lambda scope: not inner(scope)
+
+    def value(scope: Scope) -> Any:
+        try:
+            return negative(inner(scope))
+        except Unfit as error:
+            raise messages.unfit(str(error), node.span) from None
+
+    return value
+
+
+def _binary(node: syntax.Binary, names: Names) -> Thunk:
+    # A chain such as a + b + c + ... leans to the left and may be long: a loop, no recursion.
+    chain: list[tuple[str, Thunk, Span]] = []
+    left: syntax.Expression = node
+    while isinstance(left, syntax.Binary):
+        chain.append((left.operator, compile_expression(left.right, names), left.span))
+        left = left.left
+    first = compile_expression(left, names)
+    chain.reverse()
+
+    def value(scope: Scope) -> Any:
+        result = first(scope)
+        for symbol, right, span in chain:
+            if symbol == "and":
+                result = right(scope) if result else result
+            elif symbol == "or":
+                result = result if result else right(scope)
+            else:
+                try:
+                    result = binary(symbol, result, right(scope))
+                except Unfit as error:
+                    raise messages.unfit(str(error), span) from None
+        return result
+
+    return value
+
+
+def _conditional(node: syntax.Conditional, names: Names) -> Thunk:
+    then = compile_expression(node.then, names)
+    condition = compile_expression(node.condition, names)
+    otherwise = compile_expression(node.otherwise, names)
+    return lambda scope: then(scope) if condition(scope) else otherwise(scope)
+
+
+class Layered(dict[str, Any]):
+    """A scope with a few names of its own over another one."""
+
+    def __init__(self, own: Mapping[str, Any], below: Scope) -> None:
+        super().__init__(own)
+        self._below = below
+
+    def __missing__(self, name: str) -> Any:
+        return self._below[name]
+
+
+def _loop(node: syntax.Loop, names: Names) -> Thunk:
+    clauses = []
+    inner = names
+    for clause in node.clauses:
+        if clause.after is not None:
+            raise messages.late_loop(clause.after.name, clause.span)
+        values = compile_expression(clause.values, replace(inner, braces="error", path=False))
+        bound = [name.name for name in clause.names]
+        inner = replace(inner, late=inner.late | set(bound))
+        condition = None
+        if clause.condition is not None:
+            condition = compile_expression(clause.condition, replace(inner, braces="error"))
+        clauses.append((clause, bound, values, condition))
+    item = compile_expression(node.item, inner)
+
+    def rounds(scope: Scope, level: int) -> list[Any]:
+        if level == len(clauses):
+            return items_of(item(scope))
+        clause, bound, values, condition = clauses[level]
+        result: list[Any] = []
+        for each in _iterate(values(scope), clause):
+            here = Layered(_bind(bound, each, clause), scope)
+            if condition is None or condition(here):
+                result.extend(rounds(here, level + 1))
+        return result
+
+    return lambda scope: rounds(scope, 0)
+
+
+def _iterate(value: Any, clause: syntax.For) -> Any:
+    if isinstance(value, (list, Files)):
+        return value
+    raise messages.not_iterable(kind(value), clause.values.span)
+
+
+def _bind(bound: list[str], item: Any, clause: syntax.For) -> dict[str, Any]:
+    if len(bound) == 1:
+        return {bound[0]: item}
+    if isinstance(item, list) and len(item) == len(bound):
+        return dict(zip(bound, item, strict=True))
+    what = f"a list of {len(item)}" if isinstance(item, list) else kind(item)
+    raise messages.loop_names(len(bound), what, clause.span)
+
+
+def _call(node: syntax.Call, names: Names) -> Thunk:
+    if isinstance(node.function, syntax.Attribute):
+        return _helper_call(node, names)
+    if not isinstance(node.function, syntax.Name):
+        raise messages.unfit("only a name can be called", node.span)
+    function = FUNCTIONS.get(node.function.name)
+    if function is None:
+        raise messages.unknown_function(node.function.name, node.function.span, FUNCTIONS)
+    count = len(node.arguments)
+    if not function.least <= count <= function.most or (node.keywords and not function.keywords):
+        raise messages.wrong_arguments(function.usage, node.span)
+    return _language_call(node, function, names)
+
+
+def _language_call(node: syntax.Call, function: Function, names: Names) -> Thunk:
+    own = replace(names, braces="kept", path=True) if function.pattern else names
+    arguments = [
+        compile_expression(argument, own if index == 0 else names)
+        for index, argument in enumerate(node.arguments)
+    ]
+    keywords = {name: compile_expression(value, names) for name, value in node.keywords}
+    first = (names.reader,) if function.reads else ()
+
+    def value(scope: Scope) -> Any:
+        values = [argument(scope) for argument in arguments]
+        named = {name: thunk(scope) for name, thunk in keywords.items()}
+        if any(isinstance(each, Unfilled) for each in values):
+            return Unfilled(f"{node.function.span.text}({', '.join(map(str, values))})")
+        try:
+            return function.call(*first, *values, **named)
+        except NotThere as error:
+            raise messages.not_there(str(error), node.span) from None
+        except Unfit as error:
+            raise messages.unfit(str(error), node.span) from None
+
+    return value
+
+
+def _helper_call(node: syntax.Call, names: Names) -> Thunk:
+    thunk = compile_expression(node.function, names)
+    arguments = [compile_expression(argument, names) for argument in node.arguments]
+    keywords = {name: compile_expression(value, names) for name, value in node.keywords}
+
+    def value(scope: Scope) -> Any:
+        function = thunk(scope)
+        if not callable(function):
+            raise messages.unfit(f"{kind(function)} cannot be called", node.span)
+        values = [argument(scope) for argument in arguments]
+        named = {name: keyword(scope) for name, keyword in keywords.items()}
+        try:
+            result = function(*values, **named)
+        except Exception as error:  # noqa: BLE001 - the user's own code: worded, kept as cause
+            raise messages.helper_failed(node.function.span.text, error, node.span) from error
+        return wrap(node.function.span.text, result)
+
+    return value
+
+
+_COMPILERS: dict[type, Callable[[Any, Names], Thunk]] = {
+    syntax.Text: _text,
+    syntax.Number: _number,
+    syntax.Quantity: _quantity,
+    syntax.Constant: _number,
+    syntax.Name: _name,
+    syntax.ListOf: _list,
+    syntax.Attribute: _attribute,
+    syntax.Index: _index,
+    syntax.Call: _call,
+    syntax.Unary: _unary,
+    syntax.Binary: _binary,
+    syntax.Conditional: _conditional,
+    syntax.Loop: _loop,
+}

@@ -1,0 +1,158 @@
+"""Problems of expressions and of names in braces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from buildhpc.diagnostics import HpcmakeError, Note, Problem, Span, nearest
+
+_FOREIGN = {
+    "expand_": "expand",
+    "glob_wildcards": "glob",
+    "lambda": "an expression",
+    "multiext": 'a loop: `"{base}.{e}" for e in ["a", "b"]`',
+    "lookup": "find",
+    "branch": "`A if C else B`",
+    "collect": "expand",
+    "open": "lines",
+    "sample_sheet": "table",
+}
+
+
+def help_near(close: Sequence[str], otherwise: str = "") -> tuple[Note, ...]:
+    """The note that proposes the nearest name, or `otherwise`."""
+    if close:
+        return (Note("help", f"the nearest name is `{close[0]}`"),)
+    return (Note("help", otherwise),) if otherwise else ()
+
+
+def unknown_name(
+    name: str, span: Span, known: Iterable[str], note: str | None = None
+) -> HpcmakeError:
+    """A name that nothing defines at this place."""
+    cure = "define it with `let`, or take it from `config`"
+    notes = help_near(nearest(name, known), cure)
+    if note:
+        notes = (Note("note", note), *notes)
+    return HpcmakeError(Problem("unknown-name", f"nothing here is called `{name}`", span, notes))
+
+
+def unknown_in_block(name: str, written: str, span: Span, known: Iterable[str]) -> HpcmakeError:
+    """`{name}` in a shell block that is no name: a slip, or meant for another program."""
+    literal = "{" + written + "}"
+    notes = [Note("help", f"for the text `{written}` itself, write `{literal}`")]
+    if close := nearest(name, known):
+        notes.insert(0, Note("help", f"the nearest name is `{close[0]}`"))
+    return HpcmakeError(
+        Problem("unknown-name", f"nothing here is called `{name}`", span, tuple(notes))
+    )
+
+
+def not_yet_visible(name: str, span: Span, defined: Span) -> HpcmakeError:
+    """A `let` used above its definition."""
+    notes = (
+        Note("note", "it is defined further down", defined),
+        Note("help", "a `let` is visible from its line on: move it up"),
+    )
+    return HpcmakeError(Problem("unknown-name", f"`{name}` is not defined yet", span, notes))
+
+
+def unknown_function(name: str, span: Span, known: Iterable[str]) -> HpcmakeError:
+    """A call of something that is no function."""
+    foreign = _FOREIGN.get(name)
+    if foreign:
+        cure = foreign if foreign.startswith(("`", "a ")) else f"`{foreign}`"
+        notes: tuple[Note, ...] = (Note("help", f"here that is {cure}"),)
+    else:
+        notes = help_near(nearest(name, known), "Python helpers come in with `use`")
+    return HpcmakeError(Problem("unknown-function", f"there is no function `{name}`", span, notes))
+
+
+def wrong_arguments(usage: str, span: Span) -> HpcmakeError:
+    """A function called with too few, too many or unknown arguments."""
+    notes = (Note("help", f"it is called as `{usage}`"),)
+    return HpcmakeError(Problem("bad-arguments", "these arguments do not fit", span, notes))
+
+
+def unfit(text: str, span: Span) -> HpcmakeError:
+    """An operator or a function that cannot work on the values it got."""
+    return HpcmakeError(Problem("bad-value", text, span))
+
+
+def not_there(text: str, span: Span) -> HpcmakeError:
+    """A value that hangs on a file that does not exist."""
+    return HpcmakeError(Problem("missing-file", text, span))
+
+
+def no_such_part(text: str, span: Span, near: Sequence[str]) -> HpcmakeError:
+    """An attribute or index that a value does not have."""
+    return HpcmakeError(Problem("no-such-name", text, span, help_near(near)))
+
+
+def list_in_path(written: str, span: Span) -> HpcmakeError:
+    """A list inside a string that is one path."""
+    notes = (
+        Note("help", 'a path for each: `"{x}.txt" for x in ...`; or one of them: `{name[0]}`'),
+    )
+    return HpcmakeError(
+        Problem("list-in-path", f"`{written}` is a list, and this is one path", span, notes)
+    )
+
+
+def none_in_path(written: str, span: Span) -> HpcmakeError:
+    """`none` inside a string that is a path."""
+    notes = (Note("help", "an optional path is an item of its own: `PATH if C else none`"),)
+    return HpcmakeError(
+        Problem("none-in-path", f"`{written}` is none, and this is a path", span, notes)
+    )
+
+
+def bad_quantity(text: str, span: Span) -> HpcmakeError:
+    """A quantity that is neither a size nor a time."""
+    notes = (Note("help", "sizes are `500M`, `8G`; times are `90s`, `1h30m`, `2-12:00:00`"),)
+    return HpcmakeError(
+        Problem("bad-quantity", f"`{text}` is neither a size nor a time", span, notes)
+    )
+
+
+def bad_pattern(pattern: str, why: str, span: Span) -> HpcmakeError:
+    """A regular expression that Python's `re` refuses."""
+    return HpcmakeError(
+        Problem("bad-pattern", f"`{pattern}` is not a regular expression: {why}", span)
+    )
+
+
+def not_iterable(what: str, span: Span) -> HpcmakeError:
+    """A loop over something that is no list."""
+    return HpcmakeError(Problem("bad-loop", f"a loop needs a list, and this is {what}", span))
+
+
+def loop_names(count: int, what: str, span: Span) -> HpcmakeError:
+    """`for a, b in ...` over items that are no pairs."""
+    return HpcmakeError(
+        Problem("bad-loop", f"the loop takes {count} names from each item, and one is {what}", span)
+    )
+
+
+def late_loop(rule: str, span: Span) -> HpcmakeError:
+    """A loop over what a checkpoint makes."""
+    notes = (
+        Note("note", f"its items are known once `{rule}` has run"),
+        Note("help", f"build `{rule}` first, and loop over its files with `glob(...)` alone"),
+    )
+    text = "this version cannot wait for a checkpoint in the middle of a build"
+    return HpcmakeError(Problem("checkpoint", text, span, notes))
+
+
+def helper_failed(name: str, error: BaseException, span: Span) -> HpcmakeError:
+    """A Python helper raised an exception."""
+    text = f"the helper `{name}` failed: {type(error).__name__}: {error}"
+    return HpcmakeError(Problem("helper-failed", text, span))
+
+
+def bad_conversion(written: str, span: Span) -> HpcmakeError:
+    """`{name:word}` with a word that means nothing."""
+    notes = (Note("help", "`{name:raw}` is the text as it is, `{input:file}` a file of paths"),)
+    return HpcmakeError(
+        Problem("bad-conversion", f"`{written}` asks for no conversion there is", span, notes)
+    )

@@ -1,0 +1,340 @@
+"""From targets to jobs: which rule makes which file, found without recursion.
+
+Each path is settled once: a source, the output of a job, or nothing that can be had. Candidates
+whose inputs cannot be had are passed over, as Make does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from buildhpc.diagnostics import HpcmakeError, nearest
+from buildhpc.language.patterns import normal
+from buildhpc.language.values import Path
+from buildhpc.messages import plan as messages
+from buildhpc.plan.index import Candidate, PatternIndex
+from buildhpc.plan.jobs import JobMaker, input_span
+from buildhpc.plan.model import Job, JobGraph
+from buildhpc.rules.model import Pipeline, Rule
+from buildhpc.rules.scope import bound
+
+# A rule that feeds itself (`{x}` from `{x}.gz`) is passed over once the path grew this much.
+_GROWTH = 32
+_NAME_MAX = 255
+_PATH_MAX = 4095
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a path cannot be had: the job tried last, and why the input it lacks cannot be had.
+
+    cycle: where the path is needed to make itself: (path, rule) in order.
+    """
+
+    path: str
+    job: Job | None = None
+    cause: _Failure | None = None
+    cycle: tuple[tuple[str, str], ...] = ()
+
+
+_SOURCE = "source"
+_BUSY = "busy"
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A path that is being settled: its candidates, and how far the current one has come."""
+
+    path: str
+    options: Sequence[Candidate]
+    option: int = -1
+    job: Job | None = None
+    at: int = 0
+    feasible: list[tuple[Candidate, Job]] = field(default_factory=list)
+    failure: _Failure | None = None
+
+
+class GraphBuilder:
+    """Finds the jobs that targets need.
+
+    exists: the paths that are there.
+    made_before: whether a job made this path once: then it is no source, though its rule
+        cannot make it any more.
+    names: folder -> names in it, for messages.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        exists: Container[str],
+        made_before: Callable[[str], bool] = lambda _: False,
+        names: Callable[[str], Sequence[str]] = lambda _: (),
+    ) -> None:
+        self._pipeline = pipeline
+        self._exists = exists
+        self._made_before = made_before
+        self._names = names
+        self._index = PatternIndex(pipeline.rules.values())
+        self._maker = JobMaker(pipeline, exists)
+        self._known: dict[str, Job | _Failure | str] = {}
+        self._jobs: dict[tuple[int, tuple[str, ...]], Job] = {}
+        self._done: dict[Job, None] = {}
+        self._busy: set[Job] = set()
+        self._lengths: dict[int, list[int]] = {}
+        self._inside: dict[str, Job] = {}
+        self._passed_over = False
+
+    def build(self, targets: Iterable[str]) -> JobGraph:
+        """All jobs for `targets`: paths, or names of rules. Raises: HpcmakeError."""
+        asked = [self._target(target) for target in targets]
+        jobs = list(self._done)
+        if self._passed_over:
+            jobs = self._needed(asked)
+        maker: dict[str, Job] = {}
+        for job in jobs:
+            for path in job.outputs:
+                other = maker.setdefault(path, job)
+                if other is not job:
+                    first, second = (other.name, other.rule.span), (job.name, job.rule.span)
+                    raise messages.two_makers(path, first, second)
+        maker.update(self._inside)
+        paths = {p: None for t in asked for p in ((t,) if isinstance(t, str) else t.outputs)}
+        found = [target if isinstance(target, Job) else maker.get(target) for target in asked]
+        roots = dict.fromkeys(job for job in found if job is not None)
+        return JobGraph(tuple(jobs), maker, self._inside, tuple(paths), tuple(roots))
+
+    def _target(self, target: str) -> Job | str:
+        rule = self._pipeline.rules.get(target)
+        if rule is not None:
+            return self._rule_target(rule)
+        path = normal(target)
+        if path not in self._known and (frame := self._open(path)) is not None:
+            self._run([frame])
+        result = self._known[path]
+        if isinstance(result, _Failure):
+            raise self._explain(result, None)
+        return path
+
+    def _rule_target(self, rule: Rule) -> Job:
+        if rule.wildcards:
+            pattern = rule.patterns()[0]
+            example = bound(pattern, {name: name.upper() for name in rule.wildcards})
+            raise messages.wildcard_target(rule.name, str(pattern), example, rule.span)
+        job = self._jobs.get((rule.order, ()))
+        if job is None or job not in self._done:
+            path = f"\0{rule.name}"  # a path no file can have stands for the rule itself
+            frame = _Frame(path, (Candidate(0, rule, (), None),))
+            self._known[path] = _BUSY
+            self._run([frame])
+            result = self._known.pop(path)
+            if isinstance(result, _Failure):
+                raise self._explain(result, rule)
+        return self._jobs[rule.order, ()]
+
+    def _open(self, path: str) -> _Frame | None:
+        """A frame for a path with candidates; a path without any is settled at once."""
+        options = self._index.candidates(path)
+        pin = path.pin if isinstance(path, Path) else None
+        if pin is not None:
+            options = [option for option in options if option.rule.name == pin]
+        if not options:
+            options = self._index.folder_makers(path)
+        if options and len(path) > _NAME_MAX and not _possible(path):
+            options = []
+        if not options:
+            self._known[path] = _SOURCE if path in self._exists else _Failure(path)
+            return None
+        self._known[path] = _BUSY
+        return _Frame(path, options)
+
+    def _run(self, stack: list[_Frame]) -> None:
+        """Settle what is on the stack, and all that it needs."""
+        known = self._known
+        while stack:
+            frame = stack[-1]
+            if frame.job is None:
+                if not self._begin(frame, stack):
+                    stack.pop()
+                    self._close(frame, stack)
+                continue
+            inputs = frame.job.inputs
+            count = len(inputs)
+            while frame.at < count:
+                path = inputs[frame.at]
+                state = known.get(path)
+                if state is None:
+                    child = self._open(path)
+                    if child is not None:
+                        stack.append(child)
+                        break
+                elif state is _BUSY:
+                    self._reject(frame, _Failure(path, cycle=_circle(stack, path)))
+                    break
+                elif isinstance(state, _Failure):
+                    self._reject(frame, state)
+                    break
+                else:
+                    frame.at += 1
+            else:
+                self._accept(frame)
+
+    def _begin(self, frame: _Frame, stack: list[_Frame]) -> bool:
+        """Begin with the next candidate worth a try; False when there is none."""
+        while frame.option + 1 < len(frame.options):
+            frame.option += 1
+            option = frame.options[frame.option]
+            if frame.feasible and not self._rivals(frame.feasible[0][0], option):
+                continue
+            lengths = self._lengths.setdefault(option.rule.order, [])
+            if lengths and len(frame.path) > lengths[0] + _GROWTH:
+                continue
+            key = (option.rule.order, option.values)
+            job = self._jobs.get(key)
+            if job is None:
+                job = self._jobs[key] = self._maker.make(option.rule, option.values)
+            if job in self._done:
+                frame.feasible.append((option, job))
+            elif job in self._busy:
+                frame.failure = _Failure(frame.path, cycle=_circle(stack[:-1], job.outputs[0]))
+            else:
+                frame.job, frame.at = job, 0
+                self._busy.add(job)
+                lengths.append(len(frame.path))
+                return True
+        return False
+
+    def _rivals(self, first: Candidate, second: Candidate) -> bool:
+        """Whether `second` is no worse a candidate than `first`."""
+        if first.free != second.free or first.rule is second.rule:
+            return False
+        return (first.rule.name, second.rule.name) not in self._pipeline.prefer
+
+    def _accept(self, frame: _Frame) -> None:
+        job = self._leave(frame)
+        self._done[job] = None
+        frame.feasible.append((frame.options[frame.option], job))
+
+    def _reject(self, frame: _Frame, cause: _Failure) -> None:
+        job = self._leave(frame)
+        self._passed_over = True
+        if frame.failure is None:
+            frame.failure = _Failure(frame.path, job, cause)
+
+    def _leave(self, frame: _Frame) -> Job:
+        job = frame.job
+        assert job is not None
+        self._busy.discard(job)
+        self._lengths[job.rule.order].pop()
+        frame.job = None
+        return job
+
+    def _close(self, frame: _Frame, stack: list[_Frame]) -> None:
+        """Settle the path of a frame that has no candidate left to try."""
+        path = frame.path
+        if frame.feasible:
+            job = self._choose(frame)
+            self._known[path] = job
+            for output in job.outputs:
+                self._known.setdefault(output, job)
+            if path not in job.outputs and not path.startswith("\0"):
+                self._inside[path] = job
+            return
+        failure = frame.failure or _Failure(path)
+        wild = all(option.pattern is not None and option.free for option in frame.options)
+        if wild and path in self._exists and not self._made_before(path):
+            self._known[path] = _SOURCE
+            return
+        self._known[path] = failure
+        if _root(failure).cycle and stack:
+            # Whether this path can be had hangs on what is still open: judge it anew next time.
+            del self._known[path]
+            self._reject(stack[-1], failure)
+
+    def _choose(self, frame: _Frame) -> Job:
+        """The best of the feasible candidates. Raises: messages.ambiguous."""
+        best, job = frame.feasible[0]
+        for option, other in frame.feasible[1:]:
+            self._passed_over = True
+            if (option.rule.name, best.rule.name) in self._pipeline.prefer:
+                best, job = option, other
+            elif (best.rule.name, option.rule.name) not in self._pipeline.prefer:
+                raise messages.ambiguous(
+                    frame.path,
+                    (best.rule.name, best.rule.span),
+                    (option.rule.name, option.rule.span),
+                )
+        return job
+
+    def _needed(self, asked: Sequence[Job | str]) -> list[Job]:
+        """The finished jobs that the targets need: passed over candidates leave others behind."""
+        needed: set[Job] = set()
+        known = self._known
+        todo = [target if isinstance(target, Job) else known[target] for target in asked]
+        while todo:
+            job = todo.pop()
+            if isinstance(job, Job) and job not in needed:
+                needed.add(job)
+                todo.extend(known[path] for path in job.inputs)
+        return [job for job in self._done if job in needed]
+
+    def _explain(self, failure: _Failure, rule: Rule | None) -> HpcmakeError:
+        """The error for a target that cannot be had: the chain down to what is missing."""
+        chain: list[tuple[str, str]] = []
+        job: Job | None = None
+        while failure.cause is not None:
+            assert failure.job is not None
+            job = failure.job
+            path = "" if failure.path.startswith("\0") else failure.path
+            chain.insert(0, (job.rule.name, path))
+            failure = failure.cause
+        span = rule.span if rule else None
+        if job is not None and (item := input_span(self._pipeline, job, failure.path)) is not None:
+            span = item.span
+        if failure.cycle:
+            return messages.cycle(failure.cycle, span or next(iter(self._pipeline.rules.values())).span)
+        return messages.no_rule(failure.path, chain, self._near(failure.path), span)
+
+    def _near(self, path: str) -> list[str]:
+        """Paths like `path` that are there or that a rule makes."""
+        folder, _, _ = path.rpartition("/")
+        there = [f"{folder}/{name}" if folder else name for name in self._names(folder or ".")]
+        made = [p for p, state in self._known.items() if isinstance(state, Job)][:10_000]
+        could = []
+        for rule in self._pipeline.rules.values():
+            for pattern in rule.patterns():
+                prefix, suffix = pattern.prefix, pattern.suffix
+                if not pattern.wildcards:
+                    could.append(str(pattern))
+                elif path.startswith(prefix):
+                    guess = path[: max(len(prefix), len(path) - len(suffix))] + suffix
+                    could += [guess] if pattern.match(guess) else []
+        return nearest(path, {*there, *made, *could} - {path})
+
+
+def _possible(path: str) -> bool:
+    """Whether a file system could hold a file of this name."""
+    return len(path) <= _PATH_MAX and all(len(name) <= _NAME_MAX for name in path.split("/"))
+
+
+def _root(failure: _Failure) -> _Failure:
+    while failure.cause is not None:
+        failure = failure.cause
+    return failure
+
+
+def _circle(stack: Sequence[_Frame], path: str) -> tuple[tuple[str, str], ...]:
+    """From `path` down the stack to where it is needed again: (path, rule) in order."""
+    start = next(
+        (
+            number
+            for number, frame in enumerate(stack)
+            if frame.path == path or (frame.job is not None and path in frame.job.outputs)
+        ),
+        0,
+    )
+    return tuple(
+        (path if number == 0 else frame.path, frame.job.rule.name)
+        for number, frame in enumerate(stack[start:])
+        if frame.job is not None
+    )

@@ -1,0 +1,103 @@
+"""A rule and the values of its wildcards, made into a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import NamedTuple
+
+from buildhpc.language.patterns import normal
+from buildhpc.language.values import Path
+from buildhpc.plan.model import Job
+from buildhpc.rules.model import InputItem, Pipeline, Rule
+from buildhpc.rules.scope import JobScope, paths_of
+
+
+class _Forms(NamedTuple):
+    """What of a rule is the same for all its jobs.
+
+    outputs: functions from the wildcards' values to a path.
+    inputs: the same; None where an input has to be computed.
+    temp: the places of the `temp` outputs.
+    """
+
+    outputs: tuple[Callable[..., str], ...]
+    inputs: tuple[Callable[..., str], ...] | None
+    temp: tuple[int, ...]
+
+
+class JobMaker:
+    """Makes the jobs of a pipeline. exists: the paths that are there."""
+
+    def __init__(self, pipeline: Pipeline, exists: Container[str]) -> None:
+        self._pipeline = pipeline
+        self._exists = exists
+        self._forms: dict[int, _Forms] = {}
+
+    def make(self, rule: Rule, values: tuple[str, ...]) -> Job:
+        """The job of `rule` with these values. Raises: HpcmakeError."""
+        forms = self._forms.get(rule.order)
+        if forms is None:
+            forms = self._forms[rule.order] = _forms(rule)
+        outputs = tuple([normal(make(*values)) for make in forms.outputs])
+        # 200,000 jobs: 0.4 s this way, 2.1 s when every input is evaluated as an expression.
+        if forms.inputs is not None:
+            job = Job(rule, values, outputs, tuple([normal(m(*values)) for m in forms.inputs]))
+        else:
+            job = self._computed(rule, values, outputs)
+        if forms.temp:
+            job.temp = frozenset(outputs[place] for place in forms.temp)
+        return job
+
+    def _computed(self, rule: Rule, values: tuple[str, ...], outputs: tuple[str, ...]) -> Job:
+        scope = JobScope(self._pipeline, rule, values)
+        paths = list(scope["input"]) + self._implicit(rule, scope)
+        flagged = [path for path in paths if isinstance(path, Path)]
+        # A pin is looked at when the path is settled; flags are kept beside the paths.
+        inputs = tuple(p if isinstance(p, Path) and p.pin else str(p) for p in paths)
+        job = Job(rule, values, outputs, inputs)
+        if flagged:
+            job.ancient = frozenset(str(p) for p in flagged if "ancient" in p.flags)
+            job.content = frozenset(str(p) for p in flagged if "content" in p.flags)
+        return job
+
+    def _implicit(self, rule: Rule, scope: JobScope) -> list[str]:
+        """The script of a job, or the file of the function that it calls."""
+        recipe = rule.recipe
+        if recipe is None or recipe.value is None:
+            return []
+        if recipe.kind == "script":
+            return [script_path(rule, scope)]
+        module = str(recipe.value(scope)).partition(":")[0].replace(".", "/")
+        choices = [
+            normal(f"{folder}/{module}{ending}")
+            for folder in (".", rule.folder)
+            for ending in (".py", "/__init__.py")
+        ]
+        return [path for path in choices if path in self._exists][:1]
+
+
+def script_path(rule: Rule, scope: JobScope) -> str:
+    """The path of a rule's script, relative to the working folder."""
+    assert rule.recipe is not None
+    assert rule.recipe.value is not None
+    value = paths_of(rule.recipe.value(scope), rule.recipe.span)[0]
+    return value if value.startswith("/") else normal(f"{rule.folder}/{value}")
+
+
+def input_span(pipeline: Pipeline, job: Job, path: str) -> InputItem | None:
+    """The item of `input` that names `path`."""
+    scope = JobScope(pipeline, job.rule, job.values)
+    for item in job.rule.inputs:
+        if path in paths_of(item.value(scope), item.span):
+            return item
+    return None
+
+
+def _forms(rule: Rule) -> _Forms:
+    outputs = tuple(pattern.format(rule.wildcards) for pattern in rule.patterns())
+    makes = [item.make for item in rule.inputs]
+    plain = rule.recipe is None or rule.recipe.value is None
+    known = [make for make in makes if make is not None]
+    inputs = tuple(known) if plain and len(known) == len(makes) else None
+    flags = [pattern.flags for pattern in rule.patterns()]
+    return _Forms(outputs, inputs, tuple(i for i, each in enumerate(flags) if "temp" in each))

@@ -1,0 +1,115 @@
+"""The values planning works on: jobs, the graph, reasons, the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from buildhpc.rules.model import Rule
+
+
+class Job:
+    """A rule with its wildcards bound.
+
+    name: unique in a working folder, e.g. `map_reads sample=s1`.
+    values: of the rule's wildcards, in the order of `rule.wildcards`.
+    inputs, outputs: paths relative to the working folder, in the order written.
+    ancient, content: the inputs whose time does not count; that are compared by content.
+    temp: the outputs that are removed once nothing needs them.
+    """
+
+    __slots__ = ("ancient", "content", "inputs", "name", "outputs", "rule", "temp", "values")
+
+    def __init__(
+        self,
+        rule: Rule,
+        values: tuple[str, ...],
+        outputs: tuple[str, ...],
+        inputs: tuple[str, ...],
+    ) -> None:
+        self.rule = rule
+        self.values = values
+        self.outputs = outputs
+        self.inputs = inputs
+        self.name = job_name(rule.name, rule.wildcards, values)
+        self.ancient: frozenset[str] = frozenset()
+        self.content: frozenset[str] = frozenset()
+        self.temp: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"Job({self.name!r})"
+
+
+def job_name(rule: str, wildcards: tuple[str, ...], values: tuple[str, ...]) -> str:
+    """The name of a job: its rule, then its wildcards; told apart whatever the values hold."""
+    if not values:
+        return rule
+    pairs = ",".join(
+        f"{name}={value if _plain(value) else repr(value)}"
+        for name, value in zip(wildcards, values, strict=True)
+    )
+    return f"{rule} {pairs}"
+
+
+def _plain(value: str) -> bool:
+    return "," not in value and "'" not in value and '"' not in value and value.isprintable()
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a job is stale.
+
+    kind: `missing-output`, `unfinished`, `failed`, `input-changed`, `recipe-changed`,
+        `inputs-differ`, `other-rule`, `newer-input`, `upstream`, `forced`, `always`.
+    text: for people, true without the rest.
+    path: the file it hangs on, if one. old, new: what changed, for `why`.
+    job: the job upstream, for `upstream`.
+    """
+
+    kind: str
+    text: str
+    path: str | None = None
+    old: str | None = None
+    new: str | None = None
+    job: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A job that will run, why, and the names of the planned jobs it waits for."""
+
+    job: Job
+    reason: Reason
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that will run, in an order in which it could run one by one.
+
+    total: the number of jobs looked at, fresh ones included.
+    edited: outputs changed by hand since their job made them, that stay as they are.
+    replaced: outputs changed by hand whose job will run: they are moved aside.
+    """
+
+    steps: tuple[Step, ...]
+    total: int
+    edited: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobGraph:
+    """Every job that the targets need.
+
+    jobs: each after all jobs whose outputs it needs.
+    maker: path -> the job that makes it; a source has no entry.
+    inside: path inside another job's folder -> that job; part of `maker`.
+    targets: the paths asked for. roots: the jobs asked for.
+    """
+
+    jobs: tuple[Job, ...]
+    maker: Mapping[str, Job]
+    inside: Mapping[str, Job]
+    targets: tuple[str, ...]
+    roots: tuple[Job, ...]

@@ -1,0 +1,90 @@
+"""The plan: every stale job with its reason, and what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from buildhpc.plan.model import Job, JobGraph, Plan, Reason, Step
+from buildhpc.plan.stale import Evidence, edited_outputs, stale
+
+
+def make_plan(graph: JobGraph, evidence: Evidence) -> Plan:
+    """Plan the stale jobs of `graph`."""
+    stale_jobs: dict[Job, Reason] = {}
+    restored: dict[Job, Reason] = {}
+    while True:
+        stale_jobs = _forward(graph, evidence, restored)
+        found = _restore_temps(graph, evidence, {**stale_jobs, **restored})
+        if not found:
+            break
+        restored.update(found)
+    reasons = {**restored, **stale_jobs}
+    steps = tuple(
+        Step(job, reasons[job], _predecessors(job, graph, reasons))
+        for job in graph.jobs
+        if job in reasons
+    )
+    return _with_edited(graph, evidence, steps)
+
+
+def _forward(
+    graph: JobGraph, evidence: Evidence, restored: Mapping[Job, Reason]
+) -> dict[Job, Reason]:
+    """Stale jobs in the order of the graph; staleness flows down it."""
+    reasons: dict[Job, Reason] = {}
+    remade: dict[str, Job] = {}
+    for job in graph.jobs:
+        path = None
+        if remade:
+            # An ancient input that will be made anew is no reason.
+            path = next((p for p in job.inputs if p in remade and p not in job.ancient), None)
+        reason = stale(job, evidence, path, remade[path].name if path else None)
+        if reason is not None:
+            reasons[job] = reason
+            remade.update((output, job) for output in job.outputs)
+            if graph.inside:
+                remade.update((p, job) for p, maker in graph.inside.items() if maker is job)
+        elif job in restored:
+            # What is only put back is as it was; what is there will have a new time.
+            remade.update((o, job) for o in job.outputs if evidence.disk.get(o) is not None)
+    return reasons
+
+
+def _restore_temps(
+    graph: JobGraph, evidence: Evidence, planned: Mapping[Job, Reason]
+) -> dict[Job, Reason]:
+    """Jobs that must make a `temp` output again because a planned job needs it."""
+    found: dict[Job, Reason] = {}
+    for job in reversed(graph.jobs):
+        if job not in planned and job not in found:
+            continue
+        for path in job.inputs:
+            maker = graph.maker.get(path)
+            if maker is None or maker in planned or maker in found:
+                continue
+            if path in maker.temp and evidence.disk.get(path) is None:
+                text = f"`{path}` is temporary and not there, and `{job.name}` needs it"
+                found[maker] = Reason("missing-output", text, path=path, job=job.name)
+    return found
+
+
+def _predecessors(job: Job, graph: JobGraph, planned: Mapping[Job, Reason]) -> tuple[str, ...]:
+    maker = graph.maker
+    found = {}
+    for path in job.inputs:
+        other = maker.get(path)
+        if other is not None and other in planned:
+            found[other.name] = None
+    return tuple(found)
+
+
+def _with_edited(graph: JobGraph, evidence: Evidence, steps: tuple[Step, ...]) -> Plan:
+    """The plan, with the outputs that people changed by hand."""
+    planned = {step.job for step in steps}
+    edited: list[str] = []
+    replaced: list[str] = []
+    for job in graph.jobs:
+        changed = edited_outputs(job, evidence.records.get(job.name), evidence)
+        by_hand = [path for path in changed if evidence.maker(path) in (None, job.name)]
+        (replaced if job in planned else edited).extend(by_hand)
+    return Plan(steps, len(graph.jobs), tuple(edited), tuple(replaced))

@@ -1,0 +1,43 @@
+"""What is known of files and of a job's last attempt; what freshness is decided by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Stamp(NamedTuple):
+    """What tells that a file changed.
+
+    mtime_ns: modification time of the file, links followed; of a directory a digest of the
+        names, sizes and times of the tree below it.
+    size: bytes; of a directory the number of entries below it.
+    """
+
+    mtime_ns: int
+    size: int
+
+
+class Record(NamedTuple):
+    """What the state remembers of a job's last attempt.
+
+    state: `done`; or what became of an attempt that did not succeed: `failed`, `cancelled`,
+        `running` (it never ended), `waiting` (it was about to run).
+    failure: class and words of the failure, e.g. `exit: exit code 3`; empty when there is none.
+    recipe: digest of the text that ran.
+    inputs, input_stamps: in the order of the job, taken just before it started; None: missing.
+    outputs, output_stamps: taken just after it ended.
+    hashes: path -> SHA-256 in hex, of the inputs that are compared by content or that changed
+        so shortly before the job started that their stamp alone proves nothing.
+
+    With a state other than `done` the rest is that of the last success, or empty.
+    """
+
+    state: str
+    failure: str
+    recipe: str
+    inputs: tuple[str, ...]
+    input_stamps: tuple[Stamp | None, ...]
+    outputs: tuple[str, ...]
+    output_stamps: tuple[Stamp | None, ...]
+    hashes: Mapping[str, str]

@@ -1,0 +1,190 @@
+"""A Pipefile in its working folder: loaded, its jobs found, the stale ones planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from buildhpc import disk
+from buildhpc.disk import Disk, World
+from buildhpc.messages import plan as messages
+from buildhpc.plan.choice import Choice
+from buildhpc.plan.graph import GraphBuilder
+from buildhpc.plan.model import Job, JobGraph, Plan
+from buildhpc.plan.plan import make_plan
+from buildhpc.plan.recipe import compared_text, digest_of
+from buildhpc.plan.stale import Evidence
+from buildhpc.plan.stamps import Record
+from buildhpc.rules.config import read_settings
+from buildhpc.rules.load import load
+from buildhpc.rules.model import Pipeline
+from buildhpc.state.syntax_cache import SyntaxCache
+
+if TYPE_CHECKING:
+    from buildhpc.state.database import State
+
+_DIGEST_LIMIT = 2**20
+
+
+@dataclass(slots=True)
+class Project:
+    """What a Pipefile says, and what of it was looked at so far.
+
+    world: what loading read. disk: the stamps that planning saw.
+    """
+
+    pipeline: Pipeline
+    world: World
+    pipefile: str
+    disk: Disk = field(default_factory=Disk)
+
+    def graph(self, choice: Choice, state: State | None) -> JobGraph:
+        """The jobs that the chosen targets need. Raises: HpcmakeError."""
+        self.disk = Disk()
+        builder = GraphBuilder(
+            self.pipeline,
+            self.disk,
+            lambda path: bool(state and state.maker([path])),
+            self.world.names,
+        )
+        graph = builder.build(choice.targets or default_targets(self.pipeline, self.pipefile))
+        return _narrowed(graph, choice, self.pipeline)
+
+    def evidence(
+        self, graph: JobGraph, choice: Choice, state: State | None
+    ) -> Evidence:
+        """What freshness of the jobs of `graph` is decided by."""
+        recipes = Recipes(self.pipeline)
+        records: Mapping[str, Record] = state.records() if state else {}
+        return Evidence(
+            disk=self.disk,
+            records=records,
+            recipe=recipes.digest,
+            maker=_Makers(state, graph).get,
+            digest=lambda path: disk.digest(path, None if choice.content else _DIGEST_LIMIT),
+            order_time=disk.tree_mtime,
+            targets=frozenset(graph.targets),
+            forced=_forced(graph, choice),
+            content=choice.content,
+            makers=graph.maker,
+        )
+
+    def plan(self, choice: Choice, state: State | None) -> tuple[JobGraph, Evidence, Plan]:
+        """The graph, what was looked at, and the plan. Raises: HpcmakeError."""
+        graph = self.graph(choice, state)
+        evidence = self.evidence(graph, choice, state)
+        return graph, evidence, make_plan(graph, evidence)
+
+
+class Recipes:
+    """The compared texts of jobs' recipes and their digests."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._digests: dict[Job, str] = {}
+
+    def text(self, job: Job) -> str:
+        """The compared text of `job`."""
+        return compared_text(self._pipeline, job)
+
+    def digest(self, job: Job) -> str:
+        """The digest of the compared text of `job`."""
+        found = self._digests.get(job)
+        if found is None:
+            found = self._digests[job] = digest_of(self.text(job))
+        return found
+
+
+class _Makers:
+    """Who made a file last; asked of the state once for all outputs of a graph."""
+
+    def __init__(self, state: State | None, graph: JobGraph) -> None:
+        self._state = state
+        self._graph = graph
+        self._found: dict[str, str] | None = None
+
+    def get(self, path: str) -> str | None:
+        """The job that made `path` last, None where the state knows of none."""
+        if self._state is None:
+            return None
+        if self._found is None:
+            paths = [path for job in self._graph.jobs for path in job.outputs]
+            self._found = self._state.maker(paths)
+        return self._found.get(path)
+
+
+def open_project(pipefile: str, settings: Sequence[str] = (), *, keep: bool = False) -> Project:
+    """Load the Pipefile at `pipefile`, relative to the current folder.
+
+    settings: `NAME=VALUE`, over what configuration files say.
+    keep: remember what was parsed, so that it need not be parsed next time.
+    Raises: HpcmakeError
+    """
+    world = World()
+    cache = SyntaxCache(Path(".hpcmake") / "cache", keep=keep)
+    pipeline = load(pipefile, world, cache.parse, read_settings(settings))
+    return Project(pipeline, world, pipefile)
+
+
+def default_targets(pipeline: Pipeline, pipefile: str) -> tuple[str, ...]:
+    """The rule `all`, else the first rule. Raises: HpcmakeError."""
+    if not pipeline.rules:
+        raise messages.no_rules(pipefile)
+    return ("all",) if "all" in pipeline.rules else (next(iter(pipeline.rules)),)
+
+
+def _forced(graph: JobGraph, choice: Choice) -> frozenset[str]:
+    if choice.force_all:
+        return frozenset(job.name for job in graph.jobs)
+    names = {job.name for job in graph.jobs if job.rule.name in choice.force_rules}
+    if choice.force:
+        names |= {job.name for job in _asked(graph)}
+    return frozenset(names)
+
+
+def _asked(graph: JobGraph) -> list[Job]:
+    """The jobs asked for; a rule that only names its inputs stands for those that make them."""
+    found = []
+    for job in graph.roots:
+        if job.rule.recipe is None and not job.outputs:
+            found += [graph.maker[path] for path in job.inputs if path in graph.maker]
+        else:
+            found.append(job)
+    return found
+
+
+def _narrowed(graph: JobGraph, choice: Choice, pipeline: Pipeline) -> JobGraph:
+    """The graph for `--until`, `--omit` and `--force-rule`. Raises: HpcmakeError."""
+    options = (("--until", choice.until), ("--omit", choice.omit), ("--force-rule", choice.force_rules))
+    for option, names in options:
+        for name in names:
+            if name not in pipeline.rules:
+                raise messages.unknown_rule_option(option, name, pipeline.rules)
+    jobs = graph.jobs
+    if choice.omit:
+        left_out: set[Job] = set()
+        for job in jobs:
+            makers = (graph.maker.get(path) for path in job.inputs)
+            if job.rule.name in choice.omit or any(maker in left_out for maker in makers):
+                left_out.add(job)
+        jobs = tuple(job for job in jobs if job not in left_out)
+    if choice.until:
+        for name in choice.until:
+            if not any(job.rule.name == name for job in jobs):
+                raise messages.until_not_needed(name)
+        needed: set[Job] = set()
+        for job in reversed(jobs):
+            if job.rule.name in choice.until or job in needed:
+                makers = [graph.maker.get(path) for path in job.inputs]
+                needed.update([job, *(maker for maker in makers if maker is not None)])
+        jobs = tuple(job for job in jobs if job in needed)
+    if len(jobs) == len(graph.jobs):
+        return graph
+    kept = set(jobs)
+    maker = {path: job for path, job in graph.maker.items() if job in kept}
+    inside = {path: job for path, job in graph.inside.items() if job in kept}
+    roots = tuple(job for job in graph.roots if job in kept)
+    return JobGraph(jobs, maker, inside, graph.targets, roots)
+

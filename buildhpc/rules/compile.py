@@ -1,0 +1,464 @@
+"""One rule: from its syntax to a checked `Rule`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from buildhpc.diagnostics import HpcmakeError, Problem, Source, Span
+from buildhpc.language import syntax
+from buildhpc.language.braces import unescape
+from buildhpc.language.expressions import (
+    Names,
+    check_regex,
+    compile_expression,
+    evaluate,
+    field_value,
+    items_of,
+)
+from buildhpc.language.functions import INPUT_FLAGS, OUTPUT_FLAGS
+from buildhpc.language.patterns import Pattern, Wild, pattern
+from buildhpc.language.shell import Slot, slots_of
+from buildhpc.language.values import Path, kind
+from buildhpc.messages import language as language_messages
+from buildhpc.messages import rules as messages
+from buildhpc.rules.directives import (
+    DIRECTIVES,
+    FAILURE_CLASSES,
+    FOREIGN,
+    NOT_IN_DEFAULTS,
+    RECIPES,
+    RESERVED,
+)
+from buildhpc.rules.model import InputItem, Output, RecipeCode, Rule, Value
+
+_ALWAYS = frozenset({"input", "output", "params", "wildcards", "attempt", "cores", "log"})
+_WITHOUT_INPUT = frozenset({"wildcards", "rules"})
+_UNKNOWN_WILDCARD = "a wildcard in `input` must be in an `output` of the rule as well"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a rule finds where it stands in its file.
+
+    names: the constants visible there. folder: of the file. where: patterns of the file.
+    defaults: directives of the file's `defaults:`.
+    """
+
+    names: Names
+    folder: str
+    where: Mapping[str, str]
+    defaults: Sequence[syntax.Directive]
+
+
+def compile_rule(node: syntax.RuleDefinition, around: Surroundings, order: int) -> Rule | None:
+    """The rule, or None where its `when:` does not hold. Raises: HpcmakeError, all problems."""
+    found: list[Problem] = []
+    directives = _directives(node, around, found)
+    if not found and (when := directives.get("when")) and not _when(when, around.names):
+        return None
+    outputs: tuple[Output, ...] = ()
+    with _Collecting(found):
+        where = _constraints(directives.get("where"), around)
+        outputs = _outputs(directives.get("output"), around.names, where)
+        _check_where(directives.get("where"), outputs)
+    if found:
+        raise HpcmakeError(found)
+    wildcards = outputs[0].patterns[0].wildcards if outputs and outputs[0].patterns else ()
+    maker = _RuleCompiler(node, around, directives, wildcards)
+    inputs = maker.inputs(found)
+    values = maker.values(found)
+    recipe = maker.recipe(found)
+    _check_whole(node, directives, outputs, found)
+    if found:
+        raise HpcmakeError(found)
+    return Rule(
+        name=node.name.name,
+        span=node.name.span,
+        checkpoint=node.keyword == "checkpoint",
+        wildcards=wildcards,
+        outputs=outputs,
+        inputs=inputs,
+        directives=values,
+        recipe=recipe,
+        folder=around.folder,
+        order=order,
+    )
+
+
+class _Collecting:
+    """A `with` block whose HpcmakeError is kept, not raised."""
+
+    def __init__(self, found: list[Problem]) -> None:
+        self._found = found
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> bool:
+        if isinstance(error, HpcmakeError):
+            self._found.extend(error.problems)
+            return True
+        return False
+
+
+def _directives(
+    node: syntax.RuleDefinition, around: Surroundings, found: list[Problem]
+) -> dict[str, syntax.Directive]:
+    """The rule's directives by name, over the defaults of the file."""
+    own: dict[str, syntax.Directive] = {}
+    for directive in node.directives:
+        with _Collecting(found):
+            check_directive(directive)
+            if directive.name in own:
+                raise messages.directive_twice(
+                    directive.name, directive.span, own[directive.name].span
+                )
+            own[directive.name] = directive
+    merged = {directive.name: directive for directive in around.defaults}
+    for name, directive in own.items():
+        default = merged.get(name)
+        if default is not None and DIRECTIVES[name].shape == "named":
+            labels = {item.label.name for item in directive.items if item.label}
+            kept = [i for i in default.items if i.label and i.label.name not in labels]
+            directive = replace(directive, items=(*kept, *directive.items))  # noqa: PLW2901 - merged
+        merged[name] = directive
+    return merged
+
+
+def check_directive(directive: syntax.Directive, *, default: bool = False) -> None:
+    """Whether a directive exists and is written as it must be. Raises: HpcmakeError."""
+    name, items = directive.name, directive.items
+    row = DIRECTIVES.get(name)
+    if row is None:
+        raise messages.unknown_directive(name, directive.span, DIRECTIVES, FOREIGN.get(name))
+    if default and name in NOT_IN_DEFAULTS:
+        raise messages.not_in_defaults(name, directive.span)
+    labelled = [item for item in items if item.label is not None]
+    if row.shape == "flag":
+        if items or directive.block:
+            raise messages.wrong_shape(name, "no value", directive.span)
+        return
+    if directive.block is None and not items:
+        raise messages.wrong_shape(name, "a value", directive.span)
+    if row.shape in ("one", "recipe") and (len(items) > 1 or labelled):
+        span = items[1].span if len(items) > 1 else items[0].span
+        raise messages.wrong_shape(name, "one value, without a name", span)
+    if row.shape == "many" and labelled:
+        raise messages.wrong_shape(name, "values without names", labelled[0].span)
+    if row.shape in ("named", "where") and len(labelled) < len(items):
+        bare = next(item for item in items if item.label is None)
+        raise messages.wrong_shape(name, "names with values: `name = value`", bare.span)
+    if row.shape != "where" and any(item.relation == "in" for item in items):
+        wrong = next(item for item in items if item.relation == "in")
+        raise messages.wrong_shape(name, "no `in`", wrong.span)
+    if row.shape == "retries" and labelled and (len(labelled) < len(items)):
+        raise messages.wrong_shape(name, "one number, or a number by class", directive.span)
+    _check_labels(name, labelled)
+
+
+def _check_labels(name: str, labelled: list[syntax.Item]) -> None:
+    seen: set[str] = set()
+    for item in labelled:
+        assert item.label is not None
+        if item.label.name in seen:
+            raise messages.label_twice(item.label.name, item.label.span)
+        seen.add(item.label.name)
+        if name == "retries" and item.label.name.replace("_", "-") not in FAILURE_CLASSES:
+            raise messages.bad_retry_class(item.label.name, item.label.span, FAILURE_CLASSES)
+
+
+def _when(directive: syntax.Directive, names: Names) -> bool:
+    return bool(evaluate(directive.items[0].value, names))
+
+
+def _constraints(directive: syntax.Directive | None, around: Surroundings) -> dict[str, str]:
+    """Patterns for the rule's wildcards: its own `where:` over the file's `where`."""
+    found = dict(around.where)
+    for item in directive.items if directive else ():
+        assert item.label is not None
+        found[item.label.name] = constraint(item.value, item.relation, around.names)
+    return found
+
+
+def constraint(node: syntax.Expression, relation: str, names: Names) -> str:
+    """The regular expression of `= "REGEX"` or `in LIST`."""
+    if relation == "in":
+        value = evaluate(node, names)
+        if isinstance(value, str) or not hasattr(value, "__iter__"):
+            raise messages.wrong_value("where", "a list behind `in`", kind(value), node.span)
+        import re
+
+        choices = [re.escape(str(item)) for item in items_of(value)]
+        return "(?:" + "|".join(choices) + ")" if choices else r"(?!)"
+    value = evaluate(node, replace(names, braces="kept"))
+    text = str(value) if isinstance(value, Pattern) else value
+    if not isinstance(text, str):
+        raise messages.wrong_value("where", "a pattern as text", kind(value), node.span)
+    return check_regex(text, node.span)
+
+
+def _check_where(directive: syntax.Directive | None, outputs: Sequence[Output]) -> None:
+    known = outputs[0].patterns[0].wildcards if outputs and outputs[0].patterns else ()
+    for item in directive.items if directive else ():
+        assert item.label is not None
+        if item.label.name not in known:
+            raise messages.unknown_wildcard(item.label.name, item.label.span, known)
+
+
+def _outputs(
+    directive: syntax.Directive | None, names: Names, where: Mapping[str, str]
+) -> tuple[Output, ...]:
+    inside = replace(names, braces="wildcard", wildcards=where, path=True)
+    outputs: list[Output] = []
+    first: tuple[Pattern, Span] | None = None
+    seen: dict[str, Span] = {}
+    for item in directive.items if directive else ():
+        _check_flags(item.value, "output")
+        patterns = []
+        for value in items_of(evaluate(item.value, inside)):
+            made = _output_pattern(value, item.span)
+            _check_wildcards(made, item.span, first)
+            first = first or (made, item.span)
+            if str(made) in seen:
+                raise messages.double_output(str(made), item.span, seen[str(made)])
+            seen[str(made)] = item.span
+            patterns.append(made)
+        if patterns:
+            label = item.label.name if item.label else None
+            outputs.append(Output(item.span, label, _is_many(item.value), tuple(patterns)))
+    return tuple(outputs)
+
+
+def _output_pattern(value: Any, span: Span) -> Pattern:
+    if isinstance(value, Pattern):
+        return pattern(value.parts, value.flags)
+    if not isinstance(value, str):
+        raise messages.not_a_path(kind(value), span)
+    if not value:
+        raise messages.empty_path(span)
+    return pattern((str(value),), value.flags if isinstance(value, Path) else ())
+
+
+def _check_wildcards(made: Pattern, span: Span, first: tuple[Pattern, Span] | None) -> None:
+    for name in made.wildcards:
+        if name in RESERVED:
+            raise messages.reserved_name("wildcard", name, span)
+    if first is not None:
+        mine, theirs = set(made.wildcards), set(first[0].wildcards)
+        if theirs - mine:
+            raise messages.uneven_wildcards(min(theirs - mine), span, first[1])
+        if mine - theirs:
+            raise messages.uneven_wildcards(min(mine - theirs), first[1], span)
+    made.regex()
+
+
+def _is_many(node: syntax.Expression) -> bool:
+    while isinstance(node, syntax.Call) and node.arguments:
+        if isinstance(node.function, syntax.Name) and node.function.name in ("glob", "expand"):
+            return True
+        node = node.arguments[0]
+    return isinstance(node, (syntax.Loop, syntax.ListOf))
+
+
+def _check_flags(node: syntax.Expression, side: str) -> None:
+    wrong = INPUT_FLAGS if side == "output" else OUTPUT_FLAGS
+    for inner in walk(node):
+        if isinstance(inner, syntax.Call) and isinstance(inner.function, syntax.Name):
+            if inner.function.name in wrong:
+                raise messages.flag_on_wrong_side(inner.function.name, side, inner.function.span)
+
+
+def walk(node: object) -> Iterator[object]:
+    """A syntax node and all below it."""
+    todo = [node]
+    while todo:
+        here = todo.pop()
+        if isinstance(here, (tuple, list)):
+            todo.extend(here)
+        elif is_dataclass(here) and not isinstance(here, (Span, Source)):
+            yield here
+            todo.extend(getattr(here, each.name) for each in fields(here))
+
+
+def _check_whole(
+    node: syntax.RuleDefinition,
+    directives: Mapping[str, syntax.Directive],
+    outputs: Sequence[Output],
+    found: list[Problem],
+) -> None:
+    """What concerns several directives at once."""
+    recipes = [directives[name] for name in RECIPES if name in directives]
+    with _Collecting(found):
+        if len(recipes) > 1:
+            recipes.sort(key=lambda directive: directive.span.start)
+            raise messages.two_recipes(recipes[0].span, recipes[1].span)
+        if "batch" in directives and "group" in directives:
+            raise messages.batch_and_group(directives["group"].span)
+        flags = [pattern.flags for output in outputs for pattern in output.patterns]
+        if outputs and not recipes and not all("touch" in each for each in flags):
+            raise messages.no_recipe_for(node.span)
+
+
+class _RuleCompiler:
+    """Compiles what of a rule is computed for each job."""
+
+    def __init__(
+        self,
+        node: syntax.RuleDefinition,
+        around: Surroundings,
+        directives: Mapping[str, syntax.Directive],
+        wildcards: tuple[str, ...],
+    ) -> None:
+        self._node = node
+        self._around = around
+        self._directives = directives
+        self._wildcards = wildcards
+        base = around.names
+        early = frozenset(wildcards) | _WITHOUT_INPUT
+        self._early = replace(base, late=early, wildcards=around.where)
+        self._late = replace(self._early, late=early | _ALWAYS | self._own_names())
+
+    def _own_names(self) -> frozenset[str]:
+        return frozenset(n for n in self._directives if n not in (*RECIPES, "where", "when"))
+
+    def inputs(self, found: list[Problem]) -> tuple[InputItem, ...]:
+        """The items of `input`."""
+        directive = self._directives.get("input")
+        names = replace(self._early, path=True, note=_UNKNOWN_WILDCARD)
+        items = []
+        for item in directive.items if directive else ():
+            with _Collecting(found):
+                _check_flags(item.value, "input")
+                thunk = compile_expression(item.value, names)
+                label = item.label.name if item.label else None
+                many = _is_many(item.value)
+                items.append(InputItem(item.span, label, many, thunk, self._maker(item.value)))
+        return tuple(items)
+
+    def _maker(self, node: syntax.Expression) -> Any:
+        """See `InputItem.make`: most inputs are one text, and this form is many times faster."""
+        if not isinstance(node, syntax.Text):
+            return None
+        constants = {
+            name: value
+            for name, value in self._around.names.constants.items()
+            if name not in self._wildcards
+        }
+        names = Names(constants, self._around.names.reader, braces="wildcard", path=True)
+        try:
+            value = evaluate(node, names)
+        except HpcmakeError:
+            return None
+        made = value if isinstance(value, Pattern) else pattern((value,)) if value else None
+        if made is None or not set(made.wildcards) <= set(self._wildcards):
+            return None
+        if any(isinstance(part, Wild) and "," in part.name for part in made.parts):
+            return None
+        return made.format(self._wildcards)
+
+    def values(self, found: list[Problem]) -> dict[str, tuple[Value, ...]]:
+        """The values of all directives but paths and recipes."""
+        skip = ("input", "output", "where", "when", *RECIPES)
+        result: dict[str, tuple[Value, ...]] = {}
+        for name, directive in self._directives.items():
+            if name in skip:
+                continue
+            values = []
+            for item in directive.items:
+                with _Collecting(found):
+                    thunk = compile_expression(item.value, self._names_of(name))
+                    label = item.label.name if item.label else None
+                    constant = not any(self._is_late(each) for each in walk(item.value))
+                    values.append(Value(item.value.span, label, thunk, constant))
+            if DIRECTIVES[name].shape == "flag":
+                values.append(Value(directive.span, None, lambda _: True, True))
+            result[name] = tuple(values)
+        return result
+
+    def _is_late(self, node: object) -> bool:
+        if isinstance(node, syntax.Name):
+            return node.name in self._late.late
+        return isinstance(node, syntax.Text) and "{" in node.raw
+
+    def _names_of(self, directive: str) -> Names:
+        if directive in ("log", "benchmark"):
+            return replace(self._late, path=True)
+        return self._late
+
+    def recipe(self, found: list[Problem]) -> RecipeCode | None:
+        """The recipe, None where the rule has none."""
+        for kind_ in RECIPES:
+            directive = self._directives.get(kind_)
+            if directive is None:
+                continue
+            with _Collecting(found):
+                if kind_ in ("shell", "python"):
+                    return self._block_recipe(kind_, directive, found)
+                value = compile_expression(directive.items[0].value, self._late)
+                return RecipeCode(kind_, directive.span, value=value)  # type: ignore[arg-type]  # kind_ is one of RECIPES
+        if "args" in self._directives:
+            found.extend(messages.args_without_use(self._directives["args"].span).problems)
+        return None
+
+    def _block_recipe(
+        self, kind_: str, directive: syntax.Directive, found: list[Problem]
+    ) -> RecipeCode:
+        text, locate = block_text(directive)
+        if kind_ == "python":
+            return RecipeCode("python", directive.span, text=text)
+        parts = slots_of(text, locate)
+        check_slots(parts, self._late, found)
+        if "args" in self._directives and not any(
+            isinstance(part, Slot) and part.field.name == "args" for part in parts
+        ):
+            found.extend(messages.args_without_use(self._directives["args"].span).problems)
+        return RecipeCode("shell", directive.span, parts=tuple(parts))
+
+
+def block_text(directive: syntax.Directive) -> tuple[str, Any]:
+    """The text of a `shell` or `python` directive, and what maps its offsets to spans."""
+    if directive.block is not None:
+        block = directive.block
+        return block.text, lambda start, end: block_span(block, start, end)
+    value = directive.items[0].value
+    if not isinstance(value, syntax.Text):
+        raise messages.block_needed(directive.name, value.span)
+    text = unescape(value.raw) + "\n"
+    inside = value.inside
+
+    def locate(start: int, end: int) -> Span:
+        if "\\" in value.raw:
+            return value.span
+        return Span(inside.source, inside.start + start, inside.start + end)
+
+    return text, locate
+
+
+def block_span(block: syntax.Block, start: int, end: int) -> Span:
+    """The place in the file of a part of a block's text."""
+    number = block.text.count("\n", 0, start)
+    column = start - (block.text.rfind("\n", 0, start) + 1)
+    line = block.lines[min(number, len(block.lines) - 1)]
+    return Span(line.source, line.start + column, line.start + column + end - start)
+
+
+def check_slots(parts: Sequence[str | Slot], names: Names, found: list[Problem]) -> None:
+    """Whether every slot of a block has a name that something defines."""
+    for part in parts:
+        if not isinstance(part, Slot):
+            continue
+        field = part.field
+        if field.name not in names.late and field.name not in names.constants:
+            known = {*names.late, *names.constants}
+            written = field.written[1:-1]
+            error = language_messages.unknown_in_block(field.name, written, field.span, known)
+            found.extend(error.problems)
+        elif field.conversion not in (None, "raw") and not (
+            field.conversion == "file" and field.name == "input"
+        ):
+            found.extend(language_messages.bad_conversion(field.written, field.span).problems)
+        else:
+            with _Collecting(found):
+                field_value(field, names)

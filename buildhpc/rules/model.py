@@ -1,0 +1,118 @@
+"""A Pipefile checked: rules with their expressions compiled, and what belongs to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from buildhpc.diagnostics import Span
+from buildhpc.language.expressions import Thunk
+from buildhpc.language.patterns import Pattern
+from buildhpc.language.shell import Slot
+
+
+@dataclass(frozen=True, slots=True)
+class InputItem:
+    """An item of `input`.
+
+    label: its name, or None. many: the name stands for a list.
+    value: gives a path, a list of paths, or none.
+    make: where the item is one path made of the wildcards alone, the function from their
+        values, in the order of the rule, to the path; else None.
+    """
+
+    span: Span
+    label: str | None
+    many: bool
+    value: Thunk
+    make: Callable[..., str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An item of `output`: one pattern, or several where the item is a loop or a list."""
+
+    span: Span
+    label: str | None
+    many: bool
+    patterns: tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeCode:
+    """What the jobs of a rule do, before anything is filled in.
+
+    parts: of a `shell` block: literal text and slots.
+    text: of a `python` block. value: of `script` and `call`: gives the path or `module:function`.
+    """
+
+    kind: Literal["shell", "script", "python", "call"]
+    span: Span
+    parts: tuple[str | Slot, ...] = ()
+    text: str = ""
+    value: Thunk | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A compiled value of a directive: its label, what computes it, and its place."""
+
+    span: Span
+    label: str | None
+    thunk: Thunk
+    constant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of a Pipefile.
+
+    wildcards: names, in order of appearance in the first output.
+    directives: values of all other directives, by name.
+    folder: of its Pipefile, relative to the working folder.
+    order: its place among all rules.
+    """
+
+    name: str
+    span: Span
+    checkpoint: bool
+    wildcards: tuple[str, ...]
+    outputs: tuple[Output, ...]
+    inputs: tuple[InputItem, ...]
+    directives: Mapping[str, tuple[Value, ...]]
+    recipe: RecipeCode | None
+    folder: str
+    order: int
+
+    def patterns(self) -> list[Pattern]:
+        """The patterns of all outputs, in the order written."""
+        return [pattern for output in self.outputs for pattern in output.patterns]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """`on start:`, `on success:`, `on failure:`."""
+
+    event: str
+    span: Span
+    parts: tuple[str | Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """All that a Pipefile and the files it includes say.
+
+    rules: by name, in the order written.
+    prefer: pairs of rule names: the first wins over the second.
+    constants: `let` values, `config`, helpers, as they are at the end of the file.
+    files: every file that was read, with the bytes' digest: what a cache hangs on.
+    warnings: problems that do not stop a build, for `check`.
+    """
+
+    rules: Mapping[str, Rule]
+    prefer: frozenset[tuple[str, str]]
+    constants: Mapping[str, Any]
+    handlers: Sequence[Handler] = ()
+    lets: Mapping[str, Span] = field(default_factory=dict)
+    warnings: Sequence[Any] = ()

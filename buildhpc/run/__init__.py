@@ -1,0 +1,1 @@
+"""Runs jobs: recipes, processes, outputs, the local pool."""

@@ -1,0 +1,254 @@
+"""Which run may run a job: claims, and taking over those of runs that died."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii as quoted
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildhpc.state.owners import Owner, alive
+from buildhpc.state.records import MANY, chunks, job_crc
+from buildhpc.state.rows import NOW, let_go
+from buildhpc.state.schema import DamageError
+from buildhpc.state.snapshot import change_counter
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+    from buildhpc.state.database import State
+
+_RUNNING = """SELECT id, started_s, beat_s, host, pid, process_start, boot FROM run
+    WHERE status = 'running'"""
+
+
+class JobToClaim(NamedTuple):
+    """A planned job. wildcards: name -> value."""
+
+    name: str
+    rule: str
+    wildcards: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRun:
+    """A run whose process is gone though it never said that it ended."""
+
+    id: int
+    host: str
+    pid: int
+    started_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An attempt that was running when its run died; its process may live on.
+
+    attempt: of the state. pid: leads its process group; process_start: as `owners` tells it;
+    None where it is not known. log: path of the file that holds what it printed, if one does.
+    """
+
+    attempt: int
+    job: str
+    host: str
+    pid: int | None
+    process_start: int | None
+    log: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What came of claiming the jobs of a plan.
+
+    changed: jobs of the plan were recorded since it was made, so it is out of date; nothing
+        was claimed.
+    mine: the jobs that this run may run. foreign: job -> the live run that has it.
+    dead: runs found dead, whose claims are free now. orphans: what they left running.
+    """
+
+    changed: bool = False
+    mine: tuple[str, ...] = ()
+    foreign: Mapping[str, int] = field(default_factory=dict)
+    dead: tuple[DeadRun, ...] = ()
+    orphans: tuple[Orphan, ...] = ()
+
+
+class Held(NamedTuple):
+    """A job that may be claimed, or is: its row, and its state before."""
+
+    id: int
+    before: str
+
+
+class Sorted(NamedTuple):
+    """The jobs of a plan: free to be claimed, in the hands of other runs, never seen before."""
+
+    free: dict[str, Held]
+    foreign: dict[str, int]
+    new: list[JobToClaim]
+
+
+class _Running(NamedTuple):
+    id: int
+    started_s: float
+    beat_s: float
+    owner: Owner
+
+
+def bury(
+    connection: Connection, now_s: float, run: int | None, recorded: int
+) -> tuple[DeadRun, ...]:
+    """Mark the dead runs as abandoned and release their claims.
+
+    run: the one that asks. recorded: the change counter that the transaction began with.
+    """
+    dead = []
+    for each in _running(connection):
+        owner = each.owner
+        if each.id != run and not alive(owner, each.beat_s, now_s):
+            dead.append(DeadRun(each.id, owner.host, owner.pid, each.started_s))
+            connection.execute(
+                "UPDATE run SET status = 'abandoned', ended_s = beat_s WHERE id = ?", (each.id,)
+            )
+            let_go(connection, each.id, recorded)
+    return tuple(dead)
+
+
+def _running(connection: Connection) -> list[_Running]:
+    try:
+        return [
+            _Running(id_, float(started_s), float(beat_s), Owner(str(host), int(pid), start, boot))
+            for id_, started_s, beat_s, host, pid, start, boot in connection.execute(_RUNNING)
+        ]
+    except (TypeError, ValueError) as error:
+        raise DamageError("the row of a run holds what hpcmake did not write") from error
+
+
+def orphans(connection: Connection) -> tuple[Orphan, ...]:
+    """The attempts that never ended though their run did."""
+    rows = connection.execute(
+        "SELECT attempt.id, job.name, attempt.host, attempt.pid, attempt.process_start,"
+        " attempt.log_path FROM attempt JOIN job ON job.id = attempt.job"
+        " JOIN run ON run.id = attempt.run"
+        " WHERE attempt.state IN ('running', 'queued') AND run.status != 'running'"
+        " ORDER BY attempt.id"
+    )
+    return tuple(Orphan(*row) for row in rows)
+
+
+def sort_out(
+    connection: Connection, run: int | None, jobs: Sequence[JobToClaim], seen: bytes | None
+) -> Sorted | None:
+    """What may be claimed for `run`; the caller freed the claims of the dead.
+
+    None when one of the jobs was recorded since the generation `seen`; with None for that
+    nothing counts as changed.
+    """
+    rows = _rows(connection, [job.name for job in jobs])
+    counter = None if seen is None else change_counter(seen)
+    free: dict[str, Held] = {}
+    foreign: dict[str, int] = {}
+    new: list[JobToClaim] = []
+    for job in jobs:
+        row = rows.get(job.name)
+        if row is None:
+            new.append(job)
+            continue
+        id_, before, claim, recorded = row
+        if claim is not None and claim != run:
+            foreign[job.name] = claim
+        elif counter is not None and recorded >= counter:
+            return None
+        else:
+            free[job.name] = Held(id_, before)
+    return Sorted(free, foreign, new)
+
+
+def mark(connection: Connection, run: int | None, jobs: Sorted) -> dict[str, Held]:
+    """Claim for `run` the jobs that are free, and those that are new.
+
+    A claimed job counts as `waiting` whatever its row says, so its row can stay as it is:
+    writing 200,001 of them anew would take 3 s, this takes 0.3 s.
+    """
+    connection.executemany(
+        "UPDATE job SET claim = ? WHERE id = ?", ((run, held.id) for held in jobs.free.values())
+    )
+    return jobs.free | _insert(connection, run, jobs.new)
+
+
+def _rows(
+    connection: Connection, names: Sequence[str]
+) -> dict[str, tuple[int, str, int | None, int]]:
+    columns = "SELECT name, id, state, claim, recorded FROM job"
+    if len(names) > MANY:
+        return {row[0]: row[1:] for row in connection.execute(columns)}
+    return {
+        row[0]: row[1:]
+        for marks, part in chunks(names)
+        for row in connection.execute(f"{columns} WHERE name IN ({marks})", part)
+    }
+
+
+def _insert(connection: Connection, run: int | None, jobs: Sequence[JobToClaim]) -> dict[str, Held]:
+    if not jobs:
+        return {}
+    first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM job").fetchone()[0]
+    crcs = [job_crc(job.name, "waiting", "", 0) for job in jobs]
+    connection.executemany(
+        "INSERT INTO job VALUES (?, ?, ?, ?, 'waiting', '', ?, NULL, 0, ?, x'')",
+        (
+            (id_, job.name, job.rule, _json(job.wildcards), run, crc)
+            for id_, (job, crc) in enumerate(zip(jobs, crcs, strict=True), first)
+        ),
+    )
+    # Once for all; a trigger would make this take twice as long.
+    connection.execute(
+        "UPDATE guard SET rows = rows + ?, total = total + ? WHERE id = 1", (len(jobs), sum(crcs))
+    )
+    return {job.name: Held(id_, "") for id_, job in enumerate(jobs, first)}
+
+
+def _json(wildcards: Mapping[str, str]) -> str:
+    """As `json.dumps`, in a quarter of the time."""
+    pairs = [f"{quoted(name)}: {quoted(value)}" for name, value in wildcards.items()]
+    return f"{{{', '.join(pairs)}}}"
+
+
+class Foreign:
+    """Jobs that other runs have, looked at again and again while they are waited for."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._seen: bytes | None = None
+        self._names: frozenset[str] = frozenset()
+        self._rows: list[tuple[str, str, int | None]] = []
+        self._running: list[_Running] = []
+
+    def poll(self, names: Iterable[str]) -> dict[str, tuple[str, bool]]:
+        """Job -> its state, and whether a live run has it; no entry for a job that is gone.
+
+        Cheap while nothing was written: the database is only read when it changed.
+        """
+        wanted = frozenset(names)
+        seen = self._state.generation()
+        if seen != self._seen or wanted != self._names:
+            self._rows, self._running = self._state.read(
+                lambda connection: _held(connection, wanted)
+            )
+            self._seen, self._names = seen, wanted
+        now_s = self._state.now_s()
+        living = {run.id for run in self._running if alive(run.owner, run.beat_s, now_s)}
+        return {name: (state, claim in living) for name, state, claim in self._rows}
+
+
+def _held(
+    connection: Connection, names: Iterable[str]
+) -> tuple[list[tuple[str, str, int | None]], list[_Running]]:
+    rows = [
+        row
+        for marks, part in chunks(sorted(names))
+        for row in connection.execute(
+            f"SELECT name, {NOW}, claim FROM job WHERE name IN ({marks})", part
+        )
+    ]
+    return rows, _running(connection)

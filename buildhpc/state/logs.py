@@ -1,0 +1,54 @@
+"""What jobs printed: folded into the state once they ended, large logs kept as files."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+# A log up to this size is folded into the database.
+FOLD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Where what an attempt printed is kept: as text, or in the file at `path`.
+
+    path: relative to the working folder where the file is in it. spent: the file whose text
+    was folded; it can go once the text is safe.
+    """
+
+    text: str | None = None
+    path: str | None = None
+    spent: str | None = None
+
+
+def fold_log(folder: Path, home: Path, path: str, name: str) -> Log:
+    """The log file at `path`, folded or moved to `logs/NAME.log` in the folder of the state.
+
+    folder: the working folder. A file outside of `home` is the user's, and stays as it is.
+    """
+    log = os.path.join(folder, path)  # noqa: PTH118  # once for each job; Path takes ten times as long
+    if not os.path.abspath(log).startswith(f"{home.absolute()}{os.sep}"):  # noqa: PTH100  # as above
+        return Log(path=path)
+    try:
+        fd = os.open(log, os.O_RDONLY)
+    except OSError:
+        return Log()
+    try:
+        content = os.read(fd, FOLD_BYTES + 1)
+    finally:
+        os.close(fd)
+    if len(content) <= FOLD_BYTES:
+        return Log(text=content.decode("utf-8", "replace"), spent=log)
+    kept = home / "logs" / f"{name}.log"
+    kept.parent.mkdir(exist_ok=True)
+    os.replace(log, kept)  # noqa: PTH105  # as above
+    return Log(path=os.path.relpath(kept, folder))
+
+
+def remove_log(path: str) -> None:
+    """Remove a log file; one that is gone, or cannot go, is no harm."""
+    with suppress(OSError):
+        os.unlink(path)  # noqa: PTH108  # once for each job

@@ -1,0 +1,196 @@
+"""What the commands that look at the state ask it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from buildhpc.state.records import path_bytes
+from buildhpc.state.rows import NOW
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+    from buildhpc.state.database import State
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One hpcmake. ended_s: None while it runs."""
+
+    id: int
+    status: str
+    started_s: float
+    ended_s: float | None
+    command: str
+    targets: tuple[str, ...]
+    options: Mapping[str, Any]
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One job. claim: the run that has it; None: no run.
+
+    attempt, run, host, started_s, ended_s: of its last attempt; None if it never had one.
+    """
+
+    id: int
+    name: str
+    rule: str
+    wildcards: Mapping[str, str]
+    state: str
+    failure: str
+    claim: int | None
+    attempt: int | None
+    run: int | None
+    host: str | None
+    started_s: float | None
+    ended_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One attempt of a job; what is not known is None.
+
+    number: counted from 1 within its run. used: what it used; see `Used`.
+    failure: class of its failure. message: why it failed, for people.
+    log_path: the file that holds what it printed, relative to the working folder; None when
+        that is folded into the state.
+    """
+
+    id: int
+    job: str
+    run: int
+    number: int
+    state: str
+    failure: str | None
+    message: str
+    exit_code: int | None
+    signal: int | None
+    command: str
+    log_path: str | None
+    used: Used
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What an attempt asked for, used, and where; what is not known is None."""
+
+    started_s: float | None
+    ended_s: float | None
+    cpu_s: float | None
+    peak_mib: float | None
+    cores: int | None
+    mem_mib: int | None
+    time_s: int | None
+    host: str | None
+    pid: int | None
+    scheduler_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which jobs are meant: those for which all that is given holds.
+
+    run: jobs with an attempt in it. target: the path of a file that the job made last.
+    """
+
+    name: str | None = None
+    rule: str | None = None
+    state: str | None = None
+    run: int | None = None
+    target: str | None = None
+
+
+_CONDITIONS = {
+    "name": "job.name = ?",
+    "rule": "job.rule = ?",
+    "state": f"{NOW} = ?",
+    "run": "job.id IN (SELECT job FROM attempt WHERE run = ?)",
+    "target": "job.name = (SELECT job FROM output WHERE path = CAST(? AS TEXT))",
+}
+
+_JOB = f"""SELECT job.id, job.name, job.rule, job.wildcards, {NOW}, job.failure, job.claim,
+    job.attempt, attempt.run, attempt.host, attempt.started_s, attempt.ended_s
+    FROM job LEFT JOIN attempt ON attempt.id = job.attempt"""
+
+_ATTEMPT = """SELECT attempt.id, job.name, attempt.run, number, attempt.state, attempt.failure,
+    message, exit_code, signal, command, log_path,
+    started_s, ended_s, cpu_s, peak_mib, cores, mem_mib, time_s, host, pid, scheduler_id
+    FROM attempt JOIN job ON job.id = attempt.job"""
+
+_RUN = """SELECT id, status, started_s, ended_s, command, targets, options, host, pid
+    FROM run ORDER BY id"""
+
+
+def jobs(state: State, where: Where | None = None) -> list[JobRow]:
+    """The jobs that are meant, by rule and name."""
+    conditions, values = [], []
+    for column, condition in _CONDITIONS.items():
+        value = getattr(where, column, None)
+        if value is not None:
+            conditions.append(condition)
+            values.append(path_bytes(value) if column == "target" else value)
+    filtered = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return _all(state, _job, f"{_JOB}{filtered} ORDER BY job.rule, job.name", *values)
+
+
+def attempts(state: State, job: str) -> list[AttemptRow]:
+    """The attempts of a job, oldest first."""
+    return _all(state, _attempt, f"{_ATTEMPT} WHERE job.name = ? ORDER BY attempt.id", job)
+
+
+def log_text(state: State, attempt: int) -> str:
+    """What an attempt printed, undecodable bytes replaced; empty when nothing is known."""
+    rows = _all(state, tuple, "SELECT log, log_path FROM attempt WHERE id = ?", attempt)
+    text, path = rows[0] if rows else ("", None)
+    if path is None:
+        return str(text or "")
+    try:
+        return (state.folder / str(path)).read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def runs(state: State) -> list[RunRow]:
+    """All runs, oldest first."""
+    return _all(state, _run, _RUN)
+
+
+def counts(state: State) -> dict[str, dict[str, int]]:
+    """Rule -> state -> number of its jobs; rules by name."""
+    found: dict[str, dict[str, int]] = {}
+    for rule, now, number in _all(
+        state,
+        tuple,
+        f"SELECT rule, {NOW} AS now, count(*) FROM job GROUP BY rule, now ORDER BY rule, now",
+    ):
+        found.setdefault(rule, {})[now] = number
+    return found
+
+
+def _job(row: Sequence[Any]) -> JobRow:
+    return JobRow(*(*row[:3], json.loads(row[3]), *row[4:]))
+
+
+def _attempt(row: Sequence[Any]) -> AttemptRow:
+    return AttemptRow(*(*row[:11], Used(*row[11:])))
+
+
+def _run(row: Sequence[Any]) -> RunRow:
+    return RunRow(*(*row[:5], tuple(json.loads(row[5])), json.loads(row[6]), *row[7:]))
+
+
+def _all(
+    state: State, make: Callable[[tuple[Any, ...]], T], select: str, *values: object
+) -> list[T]:
+    def query(connection: Connection) -> list[T]:
+        return [make(row) for row in connection.execute(select, values)]
+
+    return state.read(query)

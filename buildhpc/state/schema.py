@@ -1,0 +1,114 @@
+"""The tables of the state, their version, and how an older one becomes a newer one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+VERSION = 1
+
+# "hpcm": a database with another mark is none of ours. Source: sqlite.org/pragma.html.
+APPLICATION_ID = 0x6870636D
+
+# A job's `body` is its record as `records.pack` writes it; `crc` covers name, state, failure
+# and body; `recorded` is the change counter of the file as it stood when the row was last
+# recorded; `claim` is the run that has the job now. `guard` holds the number of rows and the
+# sum of their crc, so that a row that was lost or taken over by a flipped bit is noticed:
+# SQLite has no checksums.
+TABLES = (
+    """CREATE TABLE run (
+        id INTEGER PRIMARY KEY, status TEXT NOT NULL, started_s REAL NOT NULL, ended_s REAL,
+        command TEXT NOT NULL, targets TEXT NOT NULL, options TEXT NOT NULL,
+        host TEXT NOT NULL, pid INTEGER NOT NULL, process_start INTEGER, boot TEXT NOT NULL,
+        beat_s REAL NOT NULL)""",
+    """CREATE TABLE job (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, rule TEXT NOT NULL,
+        wildcards TEXT NOT NULL, state TEXT NOT NULL, failure TEXT NOT NULL,
+        claim INTEGER, attempt INTEGER, recorded INTEGER NOT NULL, crc INTEGER NOT NULL,
+        body BLOB NOT NULL)""",
+    """CREATE TABLE attempt (
+        id INTEGER PRIMARY KEY, job INTEGER NOT NULL, run INTEGER NOT NULL,
+        number INTEGER NOT NULL, state TEXT NOT NULL, failure TEXT, message TEXT NOT NULL,
+        started_s REAL, ended_s REAL, cpu_s REAL, peak_mib REAL,
+        cores INTEGER, mem_mib INTEGER, time_s INTEGER,
+        host TEXT, pid INTEGER, process_start INTEGER, scheduler_id TEXT,
+        exit_code INTEGER, signal INTEGER, meta TEXT, log_path TEXT,
+        command TEXT NOT NULL, log TEXT)""",
+    "CREATE INDEX attempt_job ON attempt(job)",
+    "CREATE INDEX attempt_run ON attempt(run)",
+    "CREATE INDEX attempt_open ON attempt(state) WHERE state IN ('running', 'queued')",
+    "CREATE INDEX attempt_scheduler ON attempt(scheduler_id) WHERE scheduler_id IS NOT NULL",
+    "CREATE TABLE recipe_text (digest TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE output (
+        path TEXT PRIMARY KEY, job TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE guard (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL, rows INTEGER NOT NULL,
+        total INTEGER NOT NULL)""",
+    "INSERT INTO guard VALUES (1, 'job', 0, 0), (2, 'output', 0, 0)",
+    """CREATE TRIGGER job_changed AFTER UPDATE OF crc ON job BEGIN
+        UPDATE guard SET total = total - old.crc + new.crc WHERE id = 1; END""",
+    """CREATE TRIGGER job_removed AFTER DELETE ON job BEGIN
+        UPDATE guard SET rows = rows - 1, total = total - old.crc WHERE id = 1; END""",
+    """CREATE TRIGGER output_added AFTER INSERT ON output BEGIN
+        UPDATE guard SET rows = rows + 1, total = total + new.crc WHERE id = 2; END""",
+    """CREATE TRIGGER output_changed AFTER UPDATE OF crc ON output BEGIN
+        UPDATE guard SET total = total - old.crc + new.crc WHERE id = 2; END""",
+    """CREATE TRIGGER output_removed AFTER DELETE ON output BEGIN
+        UPDATE guard SET rows = rows - 1, total = total - old.crc WHERE id = 2; END""",
+)
+
+# Version -> the statements that make the next version of it.
+STEPS: Mapping[int, tuple[str, ...]] = {}
+
+
+class DamageError(Exception):
+    """What the database holds cannot be what hpcmake wrote; the text says how it shows."""
+
+
+class NewerError(Exception):
+    """The database is of a version that only a newer hpcmake knows; the argument is it."""
+
+
+def version_of(connection: Connection) -> int | None:
+    """The version of the schema; None for a database that holds nothing yet.
+
+    Raises: DamageError, NewerError.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    mark = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    if mark != APPLICATION_ID:
+        if version or mark or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise DamageError("it does not bear the mark of a database of hpcmake")
+        return None
+    if version > VERSION:
+        raise NewerError(version)
+    return version
+
+
+def create(connection: Connection) -> None:
+    """Make the tables of the current version; the caller holds a transaction."""
+    for statement in TABLES:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    # SQLite compares this number of the file's header for equality only. A random start makes
+    # two databases differ in their first 100 bytes, whatever their change counters say.
+    cookie = int.from_bytes(os.urandom(4), "little") & 0x3FFFFFFF
+    connection.execute(f"PRAGMA schema_version = {cookie + 1000}")
+
+
+def migrate(connection: Connection, version: int) -> None:
+    """Bring the tables from `version` to the current one; the caller holds a transaction.
+
+    Raises: DamageError, if there is no way from this version.
+    """
+    for step in range(version, VERSION):
+        if step not in STEPS:
+            raise DamageError(f"version {step} of the state is unknown")
+        for statement in STEPS[step]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {step + 1}")
