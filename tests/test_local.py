@@ -332,6 +332,15 @@ def test_a_failure_that_is_not_retried_counts() -> None:
     assert make.failed
 
 
+def test_needs_that_cannot_be_computed_fail_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    def needs(*_: object) -> Needs:
+        raise HpcmakeError(Problem("no-file", "no file `x` to take the size of"))
+
+    monkeypatch.setattr(Jobs, "needs", needs)
+    outcome = only("true")
+    assert (outcome.failure, outcome.message) == ("launch", "no file `x` to take the size of")
+
+
 def test_a_job_whose_spec_cannot_be_made_fails_by_its_message() -> None:
     work = Jobs()
     work.add("impossible", "true")
@@ -675,6 +684,15 @@ def test_out_of_memory_is_told_from_a_kill(monkeypatch: pytest.MonkeyPatch) -> N
     assert outcome.message.startswith("ended by the kernel because memory ran out")
     assert only("kill -9 $$").failure == "signal"
     assert only("printf 'oom_kill 5\\n' > counter; (kill -9 $BASHPID); exit $?").failure == "oom"
+
+
+def test_memory_is_enforced_where_that_is_asked_for() -> None:
+    work = Jobs()
+    code = "x = b'1' * 200_000_000; import time; time.sleep(60)"
+    work.add("big", f'bash -c "{sys.executable} -c \\"{code}\\"; :"', needs=Needs(mem_mib=50))
+    outcome = ends(run(work, limits=Limits(4, enforce_mem=True)))["big"]
+    assert outcome.failure == "oom"
+    assert outcome.message.endswith(" of memory, and its `mem` is 50 MiB")
 
 
 def test_signals_that_were_ignored_at_the_start_are_not_in_jobs() -> None:

@@ -11,7 +11,7 @@ from buildhpc.diagnostics import Source, Span
 if TYPE_CHECKING:
     from lark import Token
 
-_WORD = re.compile(r"[^\W\d]\w*|[0-9][\w.]*|\"[^\"\n]*\"|'[^'\n]*'|[=!<>]=|\S")
+_WORD = re.compile(r"[^\W\d]\w*|[0-9][\w.]*|\"[^\"\n]*\"|'[^'\n]*'|[=!<>]=|.")
 
 
 @dataclass(frozen=True, slots=True)

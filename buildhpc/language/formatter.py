@@ -70,7 +70,9 @@ def _entries(text: str, lines: list[Line]) -> Iterator[_Entry]:
         columns = [*columns[:depth], len(margin.expandtabs(8))]
         kind = "compound" if line.words[0].kind in _COMPOUND else "line"
         yield _Entry(kind, depth, _written(text, line), blank)
-        end = line.words[-1].end
+        last = line.words[-1]
+        # The blank lines that a block ends with stand between it and what follows.
+        end = last.start + len(_BLANK_END.sub("", text[last.start : last.end]))
 
 
 def _depth(column: int, columns: list[int], following: int) -> int:

@@ -39,8 +39,7 @@ def unknown_name(
 
 def unknown_in_block(name: str, written: str, span: Span, known: Iterable[str]) -> HpcmakeError:
     """`{name}` in a shell block that is no name: a slip, or meant for another program."""
-    literal = "{" + written + "}"
-    notes = [Note("help", f"for the text `{written}` itself, write `{literal}`")]
+    notes = [Note("help", f"for the text `{{{written}}}` itself, write `{{{{{written}}}}}`")]
     if close := nearest(name, known):
         notes.insert(0, Note("help", f"the nearest name is `{close[0]}`"))
     return HpcmakeError(

@@ -7,7 +7,7 @@ whose inputs cannot be had are passed over, as Make does.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from buildhpc.diagnostics import HpcmakeError, nearest
 from buildhpc.language.patterns import normal
@@ -42,17 +42,19 @@ _SOURCE = "source"
 _BUSY = "busy"
 
 
-@dataclass(slots=True)
 class _Frame:
     """A path that is being settled: its candidates, and how far the current one has come."""
 
-    path: str
-    options: Sequence[Candidate]
-    option: int = -1
-    job: Job | None = None
-    at: int = 0
-    feasible: list[tuple[Candidate, Job]] = field(default_factory=list)
-    failure: _Failure | None = None
+    __slots__ = ("at", "failure", "feasible", "job", "option", "options", "path")
+
+    def __init__(self, path: str, options: Sequence[Candidate]) -> None:
+        self.path = path
+        self.options = options
+        self.option = -1
+        self.job: Job | None = None
+        self.at = 0
+        self.feasible: list[tuple[Candidate, Job]] | None = None
+        self.failure: _Failure | None = None
 
 
 class GraphBuilder:
@@ -78,9 +80,10 @@ class GraphBuilder:
         self._index = PatternIndex(pipeline.rules.values())
         self._maker = JobMaker(pipeline, exists)
         self._known: dict[str, Job | _Failure | str] = {}
-        self._jobs: dict[tuple[int, tuple[str, ...]], Job] = {}
-        self._done: dict[Job, None] = {}
-        self._busy: set[Job] = set()
+        self._order: list[Job] = []
+        # Only jobs that can be come upon by more than one path need to be found again.
+        self._shared: dict[tuple[int, tuple[str, ...]], Job] = {}
+        self._done: set[Job] = set()
         self._lengths: dict[int, list[int]] = {}
         self._inside: dict[str, Job] = {}
         self._passed_over = False
@@ -88,21 +91,24 @@ class GraphBuilder:
     def build(self, targets: Iterable[str]) -> JobGraph:
         """All jobs for `targets`: paths, or names of rules. Raises: HpcmakeError."""
         asked = [self._target(target) for target in targets]
-        jobs = list(self._done)
-        if self._passed_over:
-            jobs = self._needed(asked)
-        maker: dict[str, Job] = {}
+        jobs = self._needed(asked) if self._passed_over else self._order
+        paths = {p: None for t in asked for p in ((t,) if isinstance(t, str) else t.outputs)}
+        found = [self._known.get(t) if isinstance(t, str) else t for t in asked]
+        roots = dict.fromkeys(job for job in found if isinstance(job, Job))
+        return JobGraph(tuple(jobs), self._makers(jobs), self._inside, tuple(paths), tuple(roots))
+
+    def _makers(self, jobs: Sequence[Job]) -> dict[str, Job]:
+        """Path -> the job that makes it. Raises: messages.two_makers."""
+        makers: dict[str, Job] = {}
         for job in jobs:
             for path in job.outputs:
-                other = maker.setdefault(path, job)
+                other = makers.setdefault(path, job)
                 if other is not job:
                     first, second = (other.name, other.rule.span), (job.name, job.rule.span)
                     raise messages.two_makers(path, first, second)
-        maker.update(self._inside)
-        paths = {p: None for t in asked for p in ((t,) if isinstance(t, str) else t.outputs)}
-        found = [target if isinstance(target, Job) else maker.get(target) for target in asked]
-        roots = dict.fromkeys(job for job in found if job is not None)
-        return JobGraph(tuple(jobs), maker, self._inside, tuple(paths), tuple(roots))
+        makers.update(self._inside)
+        self._known.clear()
+        return makers
 
     def _target(self, target: str) -> Job | str:
         rule = self._pipeline.rules.get(target)
@@ -121,7 +127,7 @@ class GraphBuilder:
             pattern = rule.patterns()[0]
             example = bound(pattern, {name: name.upper() for name in rule.wildcards})
             raise messages.wildcard_target(rule.name, str(pattern), example, rule.span)
-        job = self._jobs.get((rule.order, ()))
+        job = self._shared.get((rule.order, ()))
         if job is None or job not in self._done:
             path = f"\0{rule.name}"  # a path no file can have stands for the rule itself
             frame = _Frame(path, (Candidate(0, rule, (), None),))
@@ -130,7 +136,9 @@ class GraphBuilder:
             result = self._known.pop(path)
             if isinstance(result, _Failure):
                 raise self._explain(result, rule)
-        return self._jobs[rule.order, ()]
+            assert isinstance(result, Job)
+            return result
+        return job
 
     def _open(self, path: str) -> _Frame | None:
         """A frame for a path with candidates; a path without any is settled at once."""
@@ -177,7 +185,7 @@ class GraphBuilder:
                 else:
                     frame.at += 1
             else:
-                self._accept(frame)
+                self._accept(frame, stack)
 
     def _begin(self, frame: _Frame, stack: list[_Frame]) -> bool:
         """Begin with the next candidate worth a try; False when there is none."""
@@ -186,23 +194,33 @@ class GraphBuilder:
             option = frame.options[frame.option]
             if frame.feasible and not self._rivals(frame.feasible[0][0], option):
                 continue
-            lengths = self._lengths.setdefault(option.rule.order, [])
+            rule = option.rule
+            lengths = self._lengths.get(rule.order)
+            if lengths is None:
+                lengths = self._lengths[rule.order] = []
             if lengths and len(frame.path) > lengths[0] + _GROWTH:
                 continue
-            key = (option.rule.order, option.values)
-            job = self._jobs.get(key)
-            if job is None:
-                job = self._jobs[key] = self._maker.make(option.rule, option.values)
+            job = self._known_job(option)
             if job in self._done:
-                frame.feasible.append((option, job))
-            elif job in self._busy:
+                frame.feasible = [*(frame.feasible or ()), (option, job)]
+            elif lengths and any(other.job is job for other in stack):
                 frame.failure = _Failure(frame.path, cycle=_circle(stack[:-1], job.outputs[0]))
             else:
                 frame.job, frame.at = job, 0
-                self._busy.add(job)
                 lengths.append(len(frame.path))
                 return True
         return False
+
+    def _known_job(self, option: Candidate) -> Job:
+        """The job of a candidate; the same one, whichever of its outputs led to it."""
+        rule = option.rule
+        if rule.one_path:
+            return self._maker.make(rule, option.values)
+        key = (rule.order, option.values)
+        job = self._shared.get(key)
+        if job is None:
+            job = self._shared[key] = self._maker.make(rule, option.values)
+        return job
 
     def _rivals(self, first: Candidate, second: Candidate) -> bool:
         """Whether `second` is no worse a candidate than `first`."""
@@ -210,10 +228,15 @@ class GraphBuilder:
             return False
         return (first.rule.name, second.rule.name) not in self._pipeline.prefer
 
-    def _accept(self, frame: _Frame) -> None:
+    def _accept(self, frame: _Frame, stack: list[_Frame]) -> None:
         job = self._leave(frame)
-        self._done[job] = None
-        frame.feasible.append((frame.options[frame.option], job))
+        self._order.append(job)
+        if not job.rule.one_path:
+            self._done.add(job)
+        frame.feasible = [*(frame.feasible or ()), (frame.options[frame.option], job)]
+        if frame.option + 1 == len(frame.options):
+            stack.pop()
+            self._close(frame, stack)
 
     def _reject(self, frame: _Frame, cause: _Failure) -> None:
         job = self._leave(frame)
@@ -224,7 +247,6 @@ class GraphBuilder:
     def _leave(self, frame: _Frame) -> Job:
         job = frame.job
         assert job is not None
-        self._busy.discard(job)
         self._lengths[job.rule.order].pop()
         frame.job = None
         return job
@@ -235,6 +257,8 @@ class GraphBuilder:
         if frame.feasible:
             job = self._choose(frame)
             self._known[path] = job
+            if job.rule.one_path:
+                return
             for output in job.outputs:
                 self._known.setdefault(output, job)
             if path not in job.outputs and not path.startswith("\0"):
@@ -253,6 +277,7 @@ class GraphBuilder:
 
     def _choose(self, frame: _Frame) -> Job:
         """The best of the feasible candidates. Raises: messages.ambiguous."""
+        assert frame.feasible
         best, job = frame.feasible[0]
         for option, other in frame.feasible[1:]:
             self._passed_over = True
@@ -276,7 +301,7 @@ class GraphBuilder:
             if isinstance(job, Job) and job not in needed:
                 needed.add(job)
                 todo.extend(known[path] for path in job.inputs)
-        return [job for job in self._done if job in needed]
+        return [job for job in self._order if job in needed]
 
     def _explain(self, failure: _Failure, rule: Rule | None) -> HpcmakeError:
         """The error for a target that cannot be had: the chain down to what is missing."""
@@ -309,7 +334,8 @@ class GraphBuilder:
                 elif path.startswith(prefix):
                     guess = path[: max(len(prefix), len(path) - len(suffix))] + suffix
                     could += [guess] if pattern.match(guess) else []
-        return nearest(path, {*there, *made, *could} - {path})
+        hopeless = {p for p, state in self._known.items() if isinstance(state, _Failure)}
+        return nearest(path, {*there, *made, *could} - {path, *hopeless})
 
 
 def _possible(path: str) -> bool:

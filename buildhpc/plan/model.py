@@ -44,11 +44,11 @@ def job_name(rule: str, wildcards: tuple[str, ...], values: tuple[str, ...]) -> 
     """The name of a job: its rule, then its wildcards; told apart whatever the values hold."""
     if not values:
         return rule
-    pairs = ",".join(
-        f"{name}={value if _plain(value) else repr(value)}"
+    pairs = [
+        f"{name}={value if value.isalnum() or _plain(value) else repr(value)}"
         for name, value in zip(wildcards, values, strict=True)
-    )
-    return f"{rule} {pairs}"
+    ]
+    return f"{rule} {','.join(pairs)}"
 
 
 def _plain(value: str) -> bool:

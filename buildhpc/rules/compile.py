@@ -84,7 +84,13 @@ def compile_rule(node: syntax.RuleDefinition, around: Surroundings, order: int) 
         recipe=recipe,
         folder=around.folder,
         order=order,
+        one_path=_has_one_path(outputs),
     )
+
+
+def _has_one_path(outputs: Sequence[Output]) -> bool:
+    patterns = [pattern for output in outputs for pattern in output.patterns]
+    return len(patterns) == 1 and "directory" not in patterns[0].flags
 
 
 class _Collecting:

@@ -72,6 +72,7 @@ class Rule:
     directives: values of all other directives, by name.
     folder: of its Pipefile, relative to the working folder.
     order: its place among all rules.
+    one_path: exactly one path leads to each of its jobs.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Rule:
     recipe: RecipeCode | None
     folder: str
     order: int
+    one_path: bool
 
     def patterns(self) -> list[Pattern]:
         """The patterns of all outputs, in the order written."""

@@ -197,7 +197,8 @@ class Attempt:
         rss_mib = sum(each.rss_mib for each in tree)
         self.peak_mib = max(self.peak_mib, rss_mib)
         self.cpu_s = max(self.cpu_s, sum(each.cpu_s for each in tree))
-        self._sample_s = now + _SAMPLE_S if tree else float("inf")
+        # At whole seconds, so that one look at many jobs serves them all.
+        self._sample_s = (now // _SAMPLE_S + 1) * _SAMPLE_S if tree else float("inf")
         mem_mib = self._limit.mem_mib
         if mem_mib is not None and rss_mib > mem_mib and self.ended_early is None:
             self.terminate(Failure("oom", messages.over_memory(rss_mib, mem_mib)), 0.0)

@@ -87,11 +87,14 @@ class Attempts:
     due_s: when `over` is to be called even if no process ended, by `time.monotonic`.
     """
 
-    def __init__(self, place: Place, timing: Timing, keep_incomplete: bool) -> None:
+    def __init__(
+        self, place: Place, timing: Timing, keep_incomplete: bool, enforce_mem: bool
+    ) -> None:
         self.due_s = _FOREVER
         self._scratch = os.path.abspath(place.scratch)
         self._timing = timing
         self._keep_incomplete = keep_incomplete
+        self._enforce_mem = enforce_mem
         self._commands = Commands(place)
         self._oom = OomWatch()
         self._running: dict[int, Running] = {}
@@ -124,7 +127,8 @@ class Attempts:
             text = messages.refused("write", where, error.strerror or str(error))
             raise NotStartedError(text, error.errno in SHORTAGES) from error
         self._slots.pop()
-        attempt = Attempt(pid, Limit(spec.needs.time_s, self._timing.over_s))
+        mem_mib = spec.needs.mem_mib if self._enforce_mem else None
+        attempt = Attempt(pid, Limit(spec.needs.time_s, self._timing.over_s, mem_mib))
         running = Running(
             grant, spec, attempt, slot, log, command.files, self._oom.seen, attempt.due_s
         )

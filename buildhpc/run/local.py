@@ -42,10 +42,13 @@ class Work(Protocol):
         """The name of the job."""
 
     def priority(self, task: int, /) -> int:
-        """Higher starts first; asked when the job becomes ready."""
+        """Higher starts first; asked when the job becomes ready. Raises: HpcmakeError"""
 
     def needs(self, task: int, attempt: int, /) -> Needs:
-        """What an attempt needs; asked when the job becomes ready, and again for a retry."""
+        """What an attempt needs; asked when the job becomes ready, and again for a retry.
+
+        Raises: HpcmakeError
+        """
 
     def foreign(self, task: int, /) -> bool:
         """Whether another run has the job: then it waits here for `settle`. Asked first."""
@@ -86,7 +89,7 @@ class LocalExecutor:
         self._keep_going = keep_going
         self._pool = Pool(limits.cores, limits.mem_mib, limits.gpus, limits.resources)
         self._frontier = Frontier(work.count, work.after)
-        self._attempts = Attempts(place, timing, keep_incomplete)
+        self._attempts = Attempts(place, timing, keep_incomplete, limits.enforce_mem)
         # What is to be told, and the job that is finished once it has been.
         self._events: deque[tuple[Event, int | None]] = deque()
         self._numbers: dict[int, int] = {}  # of attempts, of jobs that are tried again
@@ -196,14 +199,17 @@ class LocalExecutor:
 
     def _offer(self, task: int) -> None:
         """Let a job take part whose predecessors are done."""
-        needs = self._work.needs(task, self._numbers.get(task, 1))
-        text = self._pool.fits_ever(needs)
-        if text is not None:
-            ended = Ended(self._work.name(task), None, not_launched(Failure("launch", text)))
-            self._events.append((ended, None))
-            self._give_up(task)
-        else:
-            self._pool.add(task, needs, self._work.priority(task))
+        try:
+            needs = self._work.needs(task, self._numbers.get(task, 1))
+            text = self._pool.fits_ever(needs)
+            if text is None:
+                self._pool.add(task, needs, self._work.priority(task))
+                return
+            outcome = not_launched(Failure("launch", text))
+        except HpcmakeError as error:
+            outcome = not_launched(error)
+        self._events.append((Ended(self._work.name(task), None, outcome), None))
+        self._give_up(task)
 
     def _start(self, grant: Grant) -> None:
         """Start a job, or find that there is nothing to start."""

@@ -18,12 +18,14 @@ class Limits:
 
     mem_mib: None: unknown, so not limited. gpus: the devices, as CUDA_VISIBLE_DEVICES names them.
     resources: the user's own countable things; one that has no entry is not limited.
+    enforce_mem: a job that is seen to use more memory than its `mem` is ended.
     """
 
     cores: int
     mem_mib: int | None = None
     gpus: tuple[str, ...] = ()
     resources: dict[str, float] = field(default_factory=dict)
+    enforce_mem: bool = False
 
 
 def detect_limits() -> Limits:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from buildhpc.state.claims import Held, JobToClaim, bury, mark, sort_out
 from buildhpc.state.logs import remove_log
-from buildhpc.state.records import pack, path_bytes, unpack
+from buildhpc.state.records import load, pack, path_bytes
 from buildhpc.state.rows import Change, Row, write_changes, write_texts
 from buildhpc.state.snapshot import change_counter
 
@@ -104,7 +104,7 @@ def _forget_outputs(connection: Connection, names: Iterable[str]) -> None:
 
 def _forget_texts(connection: Connection) -> None:
     """Remove the texts of recipes that no record mentions any more."""
-    used = {unpack("", "", row[0]).recipe for row in connection.execute("SELECT body FROM job")}
+    used = {record.recipe for record in load(connection).values()}
     texts = connection.execute("SELECT digest FROM recipe_text").fetchall()
     connection.executemany(
         "DELETE FROM recipe_text WHERE digest = ?", [row for row in texts if row[0] not in used]

@@ -8,9 +8,8 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildhpc.state.owners import Owner, alive
-from buildhpc.state.records import MANY, chunks, job_crc
+from buildhpc.state.records import MANY, chunks, job_crc, sound
 from buildhpc.state.rows import NOW, let_go
-from buildhpc.state.schema import DamageError
 from buildhpc.state.snapshot import change_counter
 
 if TYPE_CHECKING:
@@ -115,13 +114,11 @@ def bury(
 
 
 def _running(connection: Connection) -> list[_Running]:
-    try:
+    with sound():
         return [
             _Running(id_, float(started_s), float(beat_s), Owner(str(host), int(pid), start, boot))
             for id_, started_s, beat_s, host, pid, start, boot in connection.execute(_RUNNING)
         ]
-    except (TypeError, ValueError) as error:
-        raise DamageError("the row of a run holds what hpcmake did not write") from error
 
 
 def orphans(connection: Connection) -> tuple[Orphan, ...]:

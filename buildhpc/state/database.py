@@ -133,7 +133,14 @@ class State:
                     raise
         except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
             raise
-        except (sqlite3.Error, OSError, schema.DamageError, schema.NewerError) as error:
+        except (
+            sqlite3.Error,
+            # A damaged text, or a message of SQLite that quotes one.
+            UnicodeDecodeError,
+            OSError,
+            schema.DamageError,
+            schema.NewerError,
+        ) as error:
             raise refusal(self.path, error, writing=True) from error
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
@@ -146,9 +147,9 @@ class Records(Mapping[str, Record]):
 
 def load(connection: Connection) -> Records:
     """All records. Raises: DamageError."""
-    connection.text_factory = bytes
     records = Records()
-    total = records.add(connection.execute(f"{_SELECT} NOT INDEXED"))
+    with _as_bytes(connection), sound():
+        total = records.add(connection.execute(f"{_SELECT} NOT INDEXED"))
     _compare(connection, 1, len(records), total)
     return records
 
@@ -156,10 +157,10 @@ def load(connection: Connection) -> Records:
 def load_some(connection: Connection, names: Sequence[str]) -> Records:
     """The records of the jobs of these names that have one. Raises: DamageError."""
     if len(names) <= MANY:
-        connection.text_factory = bytes
         found = Records()
-        for marks, part in chunks(names):
-            found.add(connection.execute(f"{_SELECT} WHERE name IN ({marks})", part))
+        with _as_bytes(connection):
+            for marks, part in chunks(names):
+                found.add(connection.execute(f"{_SELECT} WHERE name IN ({marks})", part))
         if len(found) == len(set(names)):
             return found
     # A damaged index may hide a row, and a job without a record may count as fresh.
@@ -174,23 +175,41 @@ def load_some(connection: Connection, names: Sequence[str]) -> Records:
 def load_makers(connection: Connection, paths: Sequence[str]) -> dict[str, str]:
     """Path -> the job that made it last, where one did. Raises: DamageError."""
     stored = [path_bytes(path) for path in paths]
-    connection.text_factory = bytes
     makers: dict[bytes, bytes] = {}
-    if len(stored) <= MANY:
-        for path in stored:
-            makers.update(
-                _makers(
-                    connection.execute(
-                        "SELECT path, job, crc FROM output WHERE path = CAST(? AS TEXT)", (path,)
-                    )
-                )[0]
-            )
-    if len(makers) < len(set(stored)):
-        makers, total = _makers(connection.execute("SELECT path, job, crc FROM output"))
+    total = 0
+    with _as_bytes(connection):
+        if len(stored) <= MANY:
+            one = "SELECT path, job, crc FROM output WHERE path = CAST(? AS TEXT)"
+            for path in stored:
+                makers.update(_makers(connection.execute(one, (path,)))[0])
+        complete = len(makers) == len(set(stored))
+        if not complete:
+            makers, total = _makers(connection.execute("SELECT path, job, crc FROM output"))
+    if not complete:
         _compare(connection, 2, len(makers), total)
     return {
         path: makers[key].decode() for path, key in zip(paths, stored, strict=True) if key in makers
     }
+
+
+@contextmanager
+def sound() -> Iterator[None]:
+    """Reading rows of which a damaged one may hold values of any kind. Raises: DamageError."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise DamageError("a row holds what hpcmake did not write") from error
+
+
+@contextmanager
+def _as_bytes(connection: Connection) -> Iterator[None]:
+    """Texts come as bytes, which is what check sums are made from, and quicker."""
+    before = connection.text_factory
+    connection.text_factory = bytes
+    try:
+        yield
+    finally:
+        connection.text_factory = before
 
 
 def _makers(rows: Iterable[tuple[bytes, bytes, int]]) -> tuple[dict[bytes, bytes], int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from buildhpc.state.records import job_crc, output_crc, path_bytes
+from buildhpc.state.records import job_crc, output_crc, path_bytes, sound
 from buildhpc.state.schema import DamageError
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def _body_crc(connection: Connection, id_: int) -> int:
     if row is None:
         return 0
     name, state, failure, body, crc = row
-    body_crc = crc32(body)
+    with sound():
+        body_crc = crc32(body)
     # A new check sum must not cover up that the old one was wrong.
     if job_crc(name, state, failure, body_crc) != crc:
         raise DamageError("the check sum of a job's record is wrong")

@@ -1,0 +1,220 @@
+"""What `status` and `logs` ask the state: few columns of many jobs, in one look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from buildhpc.state.claims import living_runs
+from buildhpc.state.records import chunks
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+    from buildhpc.state.database import State
+
+
+@dataclass(frozen=True, slots=True)
+class JobNow:
+    """A job and its last attempt; what is not known is None.
+
+    failure: class and words of a failure, or why it was skipped. number: of the attempt, counted
+    from 1 within its run.
+    """
+
+    job: str
+    rule: str
+    state: str
+    failure: str
+    run: int | None
+    number: int | None
+    started_s: float | None
+    ended_s: float | None
+    host: str | None
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """A run that has not ended."""
+
+    run: int
+    started_s: float
+    host: str
+    pid: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state of the jobs that are meant.
+
+    counts: rule -> state -> number of jobs. running: what runs, oldest first. failed: what
+    failed or was lost, the last first, at most as many as asked for. listed: the jobs in the
+    state that was asked for, by rule and name. runs: those that live.
+    """
+
+    counts: dict[str, dict[str, int]]
+    running: list[JobNow]
+    failed: list[JobNow]
+    listed: list[JobNow]
+    runs: list[LiveRun]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which jobs `status` is about: those for which all that is given holds.
+
+    state: also lists the jobs in it. failures: how many of them are told.
+    """
+
+    state: str | None = None
+    rule: str | None = None
+    run: int | None = None
+    failures: int = 5
+
+
+_COLUMNS = """job.name, job.rule, {now}, job.failure, attempt.run, attempt.number,
+    attempt.started_s, attempt.ended_s, attempt.host, attempt.pid
+    FROM job LEFT JOIN attempt ON attempt.id = job.attempt"""
+
+
+def overview(state: State, asked: Asked) -> Overview:
+    """What there is to tell of the jobs that are meant."""
+    return state.read(lambda connection: _overview(connection, asked, state.now_s()))
+
+
+def _overview(connection: Connection, asked: Asked, now_s: float) -> Overview:
+    living = living_runs(connection, now_s)
+    now = _now(living)
+    where, values = _where(asked, now)
+    counts: dict[str, dict[str, int]] = {}
+    for rule, is_now, number in connection.execute(
+        f"SELECT job.rule, {now} AS now, count(*) FROM job WHERE {where}"
+        " GROUP BY job.rule, now ORDER BY job.rule, now",
+        values,
+    ):
+        counts.setdefault(rule, {})[is_now] = number
+
+    def jobs(condition: str) -> list[JobNow]:
+        columns = _COLUMNS.format(now=now)
+        rows = connection.execute(f"SELECT {columns} WHERE {where} AND {condition}", values)
+        return [JobNow(*row) for row in rows]
+
+    running = jobs("job.state IN ('running', 'queued') ORDER BY attempt.started_s, job.name")
+    last = f"ORDER BY attempt.ended_s DESC, job.name LIMIT {asked.failures}"
+    return Overview(
+        counts,
+        [job for job in running if job.state in ("running", "queued")],
+        jobs(f"{now} IN ('failed', 'lost') {last}"),
+        jobs("1 ORDER BY job.rule, job.name") if asked.state else [],
+        [run for run in _runs(connection) if run.run in living],
+    )
+
+
+def _now(living: Sequence[int]) -> str:
+    """The state of a job now: what a run left running when it died is lost."""
+    runs = ",".join(map(str, living)) or "NULL"
+    claimed = f"ifnull(job.claim IN ({runs}), 0)"
+    return f"""CASE WHEN {claimed} THEN
+        CASE WHEN job.state IN ('running', 'queued') THEN job.state ELSE 'waiting' END
+        WHEN job.state IN ('running', 'queued') THEN 'lost'
+        WHEN job.claim IS NULL THEN job.state ELSE 'waiting' END"""
+
+
+def _where(asked: Asked, now: str) -> tuple[str, list[Any]]:
+    conditions = {
+        f"{now} = ?": asked.state,
+        "job.rule = ?": asked.rule,
+        "job.id IN (SELECT job FROM attempt WHERE run = ?)": asked.run,
+    }
+    given = {text: value for text, value in conditions.items() if value is not None}
+    return " AND ".join(given) or "1", list(given.values())
+
+
+def _runs(connection: Connection) -> list[LiveRun]:
+    rows = connection.execute(
+        "SELECT id, started_s, host, pid, command FROM run WHERE status = 'running' ORDER BY id"
+    )
+    return [LiveRun(*row) for row in rows]
+
+
+def known_names(state: State, like: str = "", most: int = 5000) -> list[str]:
+    """Names of rules, then of jobs and of files that jobs made, about as long as `like`."""
+    length = len(like)
+    span = (length - 3, length + 3, most)
+
+    def query(connection: Connection) -> list[str]:
+        rules = connection.execute("SELECT DISTINCT rule FROM job").fetchall()
+        jobs = connection.execute(
+            "SELECT name FROM job WHERE length(name) BETWEEN ? AND ? LIMIT ?", span
+        ).fetchall()
+        files = connection.execute(
+            "SELECT path FROM output WHERE length(path) BETWEEN ? AND ? LIMIT ?", span
+        ).fetchall()
+        return [str(row[0]) for row in (*rules, *jobs, *files)]
+
+    return state.read(query)
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What an attempt printed: as text, or in the file at `path`, relative to the folder.
+
+    live: the attempt runs, so that there may be more to come.
+    """
+
+    job: str
+    attempt: int
+    text: str | None
+    path: str | None
+    live: bool
+
+
+def printed(state: State, jobs: Sequence[str], place: int) -> list[Printed]:
+    """What one attempt of each job printed, in the order of `jobs`; no entry where there is none.
+
+    place: of the attempt among those of its job: 0 the first, 1 the second, -1 the last.
+    """
+
+    def query(connection: Connection) -> dict[str, Printed]:
+        living = living_runs(connection, state.now_s())
+        found = {}
+        for marks, part in chunks(jobs):
+            ids: dict[str, list[int]] = {}
+            for name, number in connection.execute(
+                "SELECT job.name, attempt.id FROM attempt JOIN job ON job.id = attempt.job"
+                f" WHERE job.name IN ({marks}) ORDER BY attempt.id",
+                part,
+            ):
+                ids.setdefault(name, []).append(number)
+            for name, numbers in ids.items():
+                if -len(numbers) <= place < len(numbers):
+                    row = connection.execute(
+                        "SELECT log, log_path, state, run FROM attempt WHERE id = ?",
+                        (numbers[place],),
+                    ).fetchone()
+                    live = row[2] in ("running", "queued") and row[3] in living
+                    found[name] = Printed(name, numbers[place], row[0], row[1], live)
+        return found
+
+    found = state.read(query)
+    return [found[name] for name in jobs if name in found]
+
+
+def held(state: State, jobs: Sequence[str]) -> set[str]:
+    """Those of the jobs that a living run runs or will run."""
+
+    def query(connection: Connection) -> set[str]:
+        living = living_runs(connection, state.now_s())
+        return {
+            name
+            for marks, part in chunks(jobs)
+            for name, claim in connection.execute(
+                f"SELECT name, claim FROM job WHERE name IN ({marks})", part
+            )
+            if claim in living
+        }
+
+    return state.read(query)
