@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat as stat_module
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from buildhpc.diagnostics import HpcmakeError, Note, Problem
@@ -26,21 +26,18 @@ class Disk(Mapping[str, Stamp]):
         self.folders: set[str] = set()
 
     def __getitem__(self, path: str) -> Stamp:
-        try:
-            stamp = self._stamps[path]
-        except KeyError:
-            stamp = self._stamps[path] = look(path, self.folders.add)
+        stamp = self.get(path)
         if stamp is None:
             raise KeyError(path)
-        return stamp
+        return stamp  # type: ignore[no-any-return]  # a stamp is what `get` finds
 
     def get(self, path: str, default: Any = None) -> Any:
         """The stamp of `path`, `default` where nothing is."""
-        # 400,000 calls in a plan: 0.05 s this way, 0.5 s through Mapping's own.
+        # 600,000 calls in a plan of 200,000 jobs: 0.05 s this way, 0.5 s through Mapping's own.
         try:
             stamp = self._stamps[path]
         except KeyError:
-            stamp = self._stamps[path] = look(path, self.folders.add)
+            stamp = self._stamps[path] = look(path, self.folders)
         return default if stamp is None else stamp
 
     def __contains__(self, path: object) -> bool:
@@ -53,10 +50,10 @@ class Disk(Mapping[str, Stamp]):
         return sum(stamp is not None for stamp in self._stamps.values())
 
 
-def look(path: str, folder: Callable[[str], object] | None = None) -> Stamp | None:
+def look(path: str, folders: set[str] | None = None) -> Stamp | None:
     """The stamp of what is at `path` now, None where nothing is.
 
-    folder: told the path when it is a folder. Raises: HpcmakeError
+    folders: where `path` is put when it is a folder. Raises: HpcmakeError
     """
     try:
         found = os.stat(path)  # noqa: PTH116 - 300,000 calls: 3.6 us each, 10 through pathlib
@@ -65,8 +62,8 @@ def look(path: str, folder: Callable[[str], object] | None = None) -> Stamp | No
     except OSError as error:
         raise unreadable(path, error) from None
     if stat_module.S_ISDIR(found.st_mode):
-        if folder is not None:
-            folder(path)
+        if folders is not None:
+            folders.add(path)
         return _tree_stamp(path)
     return Stamp(found.st_mtime_ns, found.st_size)
 

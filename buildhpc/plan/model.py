@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from buildhpc.rules.model import Rule
+
+
+# One for all jobs: an empty set takes 216 bytes.
+_NONE: frozenset[str] = frozenset()
 
 
 class Job:
@@ -32,9 +37,7 @@ class Job:
         self.outputs = outputs
         self.inputs = inputs
         self.name = job_name(rule.name, rule.wildcards, values)
-        self.ancient: frozenset[str] = frozenset()
-        self.content: frozenset[str] = frozenset()
-        self.temp: frozenset[str] = frozenset()
+        self.ancient = self.content = self.temp = _NONE
 
     def __repr__(self) -> str:
         return f"Job({self.name!r})"
@@ -42,6 +45,8 @@ class Job:
 
 def job_name(rule: str, wildcards: tuple[str, ...], values: tuple[str, ...]) -> str:
     """The name of a job: its rule, then its wildcards; told apart whatever the values hold."""
+    if len(values) == 1 and values[0].isalnum():
+        return f"{rule} {wildcards[0]}={values[0]}"
     if not values:
         return rule
     pairs = [
@@ -55,27 +60,33 @@ def _plain(value: str) -> bool:
     return "," not in value and "'" not in value and '"' not in value and value.isprintable()
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why a job is stale.
 
     kind: `missing-output`, `unfinished`, `failed`, `input-changed`, `recipe-changed`,
         `inputs-differ`, `other-rule`, `newer-input`, `upstream`, `forced`, `always`.
-    text: for people, true without the rest.
+    said: for people; empty where kind and path say all.
     path: the file it hangs on, if one. old, new: what changed, for `why`.
-    job: the job upstream, for `upstream`.
+    job: the other job, for `upstream` and for a `temp` file that has to be made again.
     """
 
     kind: str
-    text: str
+    said: str = ""
     path: str | None = None
     old: str | None = None
     new: str | None = None
     job: str | None = None
 
+    @property
+    def text(self) -> str:
+        """For people, true without the rest."""
+        if self.said:
+            return self.said
+        words = "will be made anew" if self.kind == "upstream" else "does not exist"
+        return f"`{self.path}` {words}"
 
-@dataclass(frozen=True, slots=True)
-class Step:
+
+class Step(NamedTuple):
     """A job that will run, why, and the names of the planned jobs it waits for."""
 
     job: Job

@@ -80,6 +80,8 @@ def _predecessors(job: Job, graph: JobGraph, planned: Mapping[Job, Reason]) -> t
 
 def _with_edited(graph: JobGraph, evidence: Evidence, steps: tuple[Step, ...]) -> Plan:
     """The plan, with the outputs that people changed by hand."""
+    if not evidence.records:
+        return Plan(steps, len(graph.jobs))
     planned = {step.job for step in steps}
     edited: list[str] = []
     replaced: list[str] = []

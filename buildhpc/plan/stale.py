@@ -59,9 +59,7 @@ def stale(job: Job, evidence: Evidence, remade: str | None, upstream: str | None
         else:
             reason = _recorded(job, record, evidence)
     if reason is None and remade is not None:
-        reason = Reason(
-            "upstream", f"`{remade}` will be made anew", path=remade, job=upstream
-        )
+        reason = Reason("upstream", path=remade, job=upstream)
     if reason is None and job.name in evidence.forced:
         reason = Reason("forced", "it was forced")
     return reason
@@ -72,7 +70,7 @@ def _always(job: Job, remade: str | None, upstream: str | None) -> Reason | None
     if job.rule.recipe is None:
         return None
     if remade is not None:
-        return Reason("upstream", f"`{remade}` will be made anew", path=remade, job=upstream)
+        return Reason("upstream", path=remade, job=upstream)
     return Reason("always", "it has no outputs, so it runs whenever it is asked for")
 
 
@@ -81,7 +79,7 @@ def missing_output(job: Job, evidence: Evidence) -> Reason | None:
     disk = evidence.disk
     for path in job.outputs:
         if disk.get(path) is None and (path in evidence.targets or path not in job.temp):
-            return Reason("missing-output", f"`{path}` does not exist", path=path)
+            return Reason("missing-output", path=path)
     return None
 
 
