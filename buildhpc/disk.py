@@ -11,6 +11,9 @@ from typing import Any
 from buildhpc.diagnostics import HpcmakeError, Note, Problem
 from buildhpc.plan.stamps import Stamp
 
+# Times are kept in 64 bits; a file may claim to be of the year 2400.
+_FAR_NS = 2**63
+
 # What a read of the world is remembered as: (kind, name) -> digest of the answer.
 Trace = dict[tuple[str, str], str]
 
@@ -65,6 +68,8 @@ def look(path: str, folders: set[str] | None = None) -> Stamp | None:
         if folders is not None:
             folders.add(path)
         return _tree_stamp(path)
+    if not -_FAR_NS <= found.st_mtime_ns < _FAR_NS:
+        return Stamp(found.st_mtime_ns % _FAR_NS, found.st_size)
     return Stamp(found.st_mtime_ns, found.st_size)
 
 

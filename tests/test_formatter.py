@@ -196,7 +196,7 @@ def test_windows_lines_and_a_byte_order_mark_go() -> None:
             "rule a:\n    shell:  # b\n        c\n\n          d\n\n    local\n",
         ),
         (
-            "rule a:\n          shell:\n              b\n            \n                 \n              c",
+            "rule a:\n      shell:\n          b\n        \n             \n          c",
             "rule a:\n    shell:\n        b\n\n           \n        c\n",
         ),
         (

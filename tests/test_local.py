@@ -491,6 +491,19 @@ def test_a_late_output_is_waited_for_while_others_go_on() -> None:
     assert 2 <= time.monotonic() - start < 4
 
 
+def test_verify_waits_for_a_late_output_and_no_longer() -> None:
+    spec = JobSpec("j", "j", 1, (), (OutputFile("x"),), Recipe("shell", "true"))
+    writer = subprocess.Popen(["sh", "-c", "sleep 0.3; : > x"])
+    assert outputs.verify(spec, 10.0) is None
+    writer.wait()
+    Path("x").unlink()
+    start = time.monotonic()
+    failure = outputs.verify(spec, 0.3)
+    assert failure is not None
+    assert failure.kind == "missing-output"
+    assert 0.3 <= time.monotonic() - start < 2
+
+
 def test_old_outputs_are_removed_before_the_recipe_runs() -> None:
     Path("x").write_text("old")
     Path("d").mkdir()
@@ -566,7 +579,6 @@ def test_a_folder_that_cannot_be_made_is_told_with_its_cause() -> None:
     assert outcome.message == "cannot make `file`: File exists"
 
 
-@pytest.mark.skipif(os.getuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root")
 def test_a_folder_without_permission_to_write_is_told() -> None:
     Path("locked").mkdir(mode=0o555)
     work = Jobs()
@@ -907,6 +919,20 @@ def test_a_process_that_left_its_group_and_its_parent_ends_too() -> None:
     driver.process.send_signal(signal.SIGTERM)
     assert driver.process.wait(20) == 128 + signal.SIGTERM
     assert not alive(*pids_in("away"))
+
+
+def test_a_build_inside_a_job_ends_with_it() -> None:
+    Path("inner").mkdir()
+    inner = [{"name": "in", "text": "echo $$ > ../inner.pid; sleep 1000; :"}]
+    Path("inner/plan.json").write_text(json.dumps({"jobs": inner, "options": {}}))
+    text = f"cd inner; {sys.executable} {__file__} plan.json; :"
+    driver = Driver([{"name": "out", "text": text}], marker="outer:1")
+    wait_for(lambda: Path("inner.pid").exists() and Path("inner.pid").read_text())
+    (pid,) = pids_in("inner.pid")
+    assert pid in orphans.find("outer:1")
+    driver.process.send_signal(signal.SIGTERM)
+    assert driver.process.wait(20) == 128 + signal.SIGTERM
+    assert not alive(pid)
 
 
 def test_orphans_of_a_killed_build_are_found_and_ended() -> None:

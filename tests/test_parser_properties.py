@@ -112,7 +112,7 @@ def pipefiles(draw: st.DrawFn) -> str:
     return text.replace("\n", "\r\n") if draw(st.booleans()) else text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(pipefiles())
 def test_the_standard_form_says_the_same_and_stays(text: str) -> None:
     formatted = format_text("Pipefile", text)
@@ -121,7 +121,7 @@ def test_the_standard_form_says_the_same_and_stays(text: str) -> None:
     assert formatted.count("#") == text.count("#")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(pipefiles())
 def test_a_stored_tree_comes_back_with_all_its_places(text: str) -> None:
     tree = parse("Pipefile", text)
@@ -129,7 +129,7 @@ def test_a_stored_tree_comes_back_with_all_its_places(text: str) -> None:
     assert load(dump(tree), source) == tree
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(VALUES, VALUES)
 def test_brackets_and_lines_do_not_change_a_value(first: str, second: str) -> None:
     one_line = parse("Pipefile", f"let a = [{first}, {second}]")
@@ -154,8 +154,8 @@ def mutated(text: str, seed: int) -> str:
         ",",
         "if",
         "4Gx",
-        "é",
-        "\0",
+        "\xa0",
+        "\r",
         "#",
     ]
     for _ in range(chance.randint(1, 4)):
@@ -166,7 +166,7 @@ def mutated(text: str, seed: int) -> str:
     return text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(pipefiles(), st.integers(0, 2**32))
 def test_a_broken_file_gives_problems_with_a_place_in_it(text: str, seed: int) -> None:
     broken = mutated(text, seed)
@@ -197,7 +197,7 @@ def test_anything_at_all_gives_a_tree_or_problems(text: str | bytes) -> None:
         assert isinstance(tree, syntax.Tree)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=40), st.integers(0, 200))
 def test_no_bytes_load_but_those_that_were_dumped(junk: bytes, at: int) -> None:
     tree = parse("Pipefile", "let a = [b, 4G]\nrule c:\n    shell: 'd'\n")

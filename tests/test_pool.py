@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
 
+from buildhpc.run import machine
 from buildhpc.run.machine import detect_limits
 from buildhpc.run.pool import Grant, Pool, scaled
 from buildhpc.run.spec import Needs
@@ -193,6 +195,40 @@ def test_the_cost_of_a_start_does_not_grow_with_what_is_ready(kinds: int) -> Non
     few = min(cost(1000) for _ in range(3))
     many = min(cost(20_000) for _ in range(3))
     assert many < 3 * few + 0.01
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus"),
+    [("2,5", ("2", "5")), ("GPU-1a, GPU-2b", ("GPU-1a", "GPU-2b")), ("", ()), ("-1", ())],
+)
+def test_gpus_are_those_that_are_visible(
+    visible: str, gpus: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert detect_limits().gpus == gpus
+
+
+@pytest.mark.parametrize(
+    ("files", "cores", "mem_mib"),
+    [
+        ({"cpu.max": "150000 100000", "memory.max": "1073741824"}, 2, 1024),
+        ({"cpu.max": "max 100000", "memory.max": "max"}, 64, 4096),
+        ({"cpu.cfs_quota_us": "100000", "cpu.cfs_period_us": "50000"}, 2, 4096),
+        ({"cpu.cfs_quota_us": "-1", "memory.limit_in_bytes": "9223372036854771712"}, 64, 4096),
+        ({"memory.limit_in_bytes": "2147483648"}, 64, 2048),
+    ],
+)
+def test_the_limits_of_a_cgroup_count(
+    files: dict[str, str], cores: int, mem_mib: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def text(path: str) -> str:
+        return files.get(path, "MemTotal:  4194304 kB\n" if path == "/proc/meminfo" else "")
+
+    monkeypatch.setattr(machine, "_text", text)
+    monkeypatch.setattr(machine, "_own_files", lambda name: [name] if name in files else [])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
+    limits = detect_limits()
+    assert (limits.cores, limits.mem_mib) == (cores, mem_mib)
 
 
 def test_this_machine_has_cores_and_memory() -> None:

@@ -150,10 +150,10 @@ def test_programs_are_looked_for_on_the_path_of_the_job(tmp_path: Path) -> None:
 
 def test_a_python_script_has_the_job_as_an_object() -> None:
     Path("scripts").mkdir()
-    Path("scripts/helper.py").write_text("NAME = 'beside it'")
+    Path("scripts/beside.py").write_text("NAME = 'beside it'")
     Path("scripts/report.py").write_text(
-        "import sys, helper\n"
-        "print(helper.NAME, __name__, __file__, sys.argv, sys.path[0])\n"
+        "import sys, beside\n"
+        "print(beside.NAME, __name__, __file__, sys.argv, sys.path[0])\n"
         "print(job.input.bam, job.input['bam'], job.input[0], job.input.refs, job.input.index)\n"
         "print(list(job.input), len(job.input), job.input)\n"
         "print(job.output[0], job.wildcards.sample, job.wildcards.items, job.wildcards['sample'])\n"

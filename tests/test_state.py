@@ -300,7 +300,7 @@ state = open_state(Path(sys.argv[1]))
 with state.transaction() as connection:
     connection.execute("PRAGMA cache_size = 10")
     connection.execute("UPDATE job SET state = 'failed', claim = 5")
-    connection.executemany("INSERT INTO recipe_text VALUES (?, ?)",
+    connection.executemany("INSERT INTO recipe_text VALUES (NULL, 0, ?, ?)",
         [(str(n), "x" * 3000) for n in range(400)])
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -784,7 +784,7 @@ def test_no_command_stumbles_over_a_flipped_byte(tmp_path: Path) -> None:
     whole = path.read_bytes()
     rng = random.Random(5)
     refused = 0
-    for _ in range(FLIPS):
+    for _ in range(FLIPS // 3):
         flipped = bytearray(whole)
         flipped[rng.randrange(len(whole))] ^= rng.randrange(1, 256)
         path.write_bytes(flipped)

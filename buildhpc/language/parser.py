@@ -30,13 +30,7 @@ def parse(name: str, text: str | bytes) -> Tree:
     name: what messages call the file.
     Raises: messages.syntax, one problem for each independent mistake.
     """
-    source = read(name, text)
-    machine = _machine()
-    tree, problem = machine.run(source, Part(0, len(source.text)))
-    if tree is not None:
-        return tree
-    assert problem is not None
-    raise HpcmakeError(problems(source, lambda part: machine.run(source, part)[1], problem))
+    return _parse(read(name, text), None)
 
 
 def parse_lines(name: str, text: str | bytes) -> tuple[Tree, Source, list[Line]]:
@@ -44,12 +38,19 @@ def parse_lines(name: str, text: str | bytes) -> tuple[Tree, Source, list[Line]]
 
     Raises: messages.syntax, one problem for each independent mistake.
     """
-    tree = parse(name, text)
     source = read(name, text)
-    machine = _machine()
     lines: list[Line] = []
-    machine.run(source, Part(0, len(source.text)), lines.append)
-    return tree, source, lines
+    return _parse(source, lines.append), source, lines
+
+
+def _parse(source: Source, see: Callable[[Line], None] | None) -> Tree:
+    """The syntax tree of `source`."""
+    machine = _machine()
+    tree, problem = machine.run(source, Part(0, len(source.text)), see)
+    if tree is not None:
+        return tree
+    assert problem is not None
+    raise HpcmakeError(problems(source, lambda part: machine.run(source, part)[1], problem))
 
 
 def read(name: str, text: str | bytes) -> Source:

@@ -63,8 +63,8 @@ def slots_of(text: str, locate: Callable[[int, int], Span]) -> list[str | Slot]:
     bare = Span(locate(0, 0).source, 0, 0)
     parts: list[str | Slot] = []
     at = 0
-    places = _places(text)
-    covered, quoting, bash = next(places)
+    stretches = places(text)
+    covered, quoting, bash = next(stretches)
     for part in fields_of(text, bare):
         length = len(part) if isinstance(part, str) else part.span.end - part.span.start
         start, at = at, at + length
@@ -72,7 +72,7 @@ def slots_of(text: str, locate: Callable[[int, int], Span]) -> list[str | Slot]:
             parts.append(part)
             continue
         while covered <= start:
-            covered, quoting, bash = next(places)
+            covered, quoting, bash = next(stretches)
         mine = not bash and quoting is not Quoting.COMMENT and text[start - 1 : start] != "$"
         if mine:
             field = Field(locate(start, at), part.name, part.steps, part.conversion)
@@ -82,7 +82,7 @@ def slots_of(text: str, locate: Callable[[int, int], Span]) -> list[str | Slot]:
     return parts
 
 
-def _places(text: str) -> Iterator[tuple[int, Quoting, bool]]:
+def places(text: str) -> Iterator[tuple[int, Quoting, bool]]:
     """Stretches of `text` in order: where each ends, its quoting, and whether it is `${...}`."""
     scanner = _Scanner(text)
     while scanner.at < len(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -72,7 +73,7 @@ class Attempts:
 
     def fold_logs(self, run: int) -> None:
         """Read the logs of what ended; large ones are moved. Needs no lock."""
-        folder, home = self._state.folder, self._state.home
+        folder, home = str(self._state.folder), os.path.normpath(self._state.home)
         for key, each in self._noted.items():
             if each.outcome is not None and each.log and key not in self._logs:
                 name = f"{run}-{self._held[each.spec.name].id}-{each.spec.attempt}"

@@ -105,10 +105,9 @@ def _forget_outputs(connection: Connection, names: Iterable[str]) -> None:
 def _forget_texts(connection: Connection) -> None:
     """Remove the texts of recipes that no record mentions any more."""
     used = {record.recipe for record in load(connection).values()}
-    texts = connection.execute("SELECT digest FROM recipe_text").fetchall()
-    connection.executemany(
-        "DELETE FROM recipe_text WHERE digest = ?", [row for row in texts if row[0] not in used]
-    )
+    texts = connection.execute("SELECT id, digest FROM recipe_text").fetchall()
+    unused = [(id_,) for id_, digest in texts if digest not in used]
+    connection.executemany("DELETE FROM recipe_text WHERE id = ?", unused)
 
 
 def _logs(connection: Connection, column: str, ids: Iterable[tuple[int]]) -> list[str]:

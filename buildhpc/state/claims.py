@@ -165,7 +165,7 @@ def mark(connection: Connection, run: int | None, jobs: Sorted) -> dict[str, Hel
     """Claim for `run` the jobs that are free, and those that are new.
 
     A claimed job counts as `waiting` whatever its row says, so its row can stay as it is:
-    writing 200,001 of them anew would take 3 s, this takes 0.3 s.
+    writing 200,001 of them anew takes 3 s CPU, this takes 1.2 s.
     """
     connection.executemany(
         "UPDATE job SET claim = ? WHERE id = ?", ((run, held.id) for held in jobs.free.values())

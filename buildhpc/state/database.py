@@ -13,6 +13,7 @@ from buildhpc.messages import state as messages
 from buildhpc.state import schema, snapshot
 from buildhpc.state.lock import Lock
 from buildhpc.state.records import Records, load, load_makers, load_some
+from buildhpc.state.rows import text_key
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -91,7 +92,8 @@ class State:
         """The text of the recipe of this digest, if it is known."""
         row = self.read(
             lambda connection: connection.execute(
-                "SELECT text FROM recipe_text WHERE digest = ?", (digest,)
+                "SELECT text FROM recipe_text WHERE key = ? AND digest = ?",
+                (text_key(digest), digest),
             ).fetchone()
         )
         return row[0] if row else None

@@ -81,7 +81,7 @@ def _stamps(names: list[str]) -> bytes | None:
         for found in map(os.stat, names):
             append(found.st_mtime_ns)
             append(found.st_size)
-    except OSError:
+    except (OSError, OverflowError):
         return None
     return values.tobytes()
 

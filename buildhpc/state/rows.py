@@ -25,6 +25,9 @@ _STATE = """UPDATE job SET state = ?, failure = ?, crc = ?, claim = ?, recorded 
 _RECORD = """UPDATE job SET state = ?, failure = ?, crc = ?, claim = ?, recorded = ?,
     attempt = coalesce(?, attempt), body = ? WHERE id = ? AND claim IS ?"""
 
+_TEXT = """INSERT INTO recipe_text (key, digest, text) SELECT ?, ?, ?
+    WHERE NOT EXISTS (SELECT 1 FROM recipe_text WHERE key = ? AND digest = ?)"""
+
 
 class Change(NamedTuple):
     """What a job's row becomes.
@@ -86,9 +89,18 @@ def let_go(connection: Connection, run: int, recorded: int) -> None:
 def write_texts(connection: Connection, texts: Mapping[str, str]) -> None:
     """Keep the texts of recipes, by digest."""
     connection.executemany(
-        "INSERT OR IGNORE INTO recipe_text VALUES (?, ?)",
-        [(digest, clean(text)) for digest, text in texts.items() if text],
+        _TEXT,
+        [
+            (text_key(digest), digest, clean(text), text_key(digest), digest)
+            for digest, text in texts.items()
+            if text
+        ],
     )
+
+
+def text_key(digest: str) -> int:
+    """What the text of a recipe is looked up by, besides its digest."""
+    return crc32(digest.encode())
 
 
 def clean(text: str) -> str:

@@ -1,0 +1,1 @@
+"""The grammar of Pipefiles, and the reference of their language."""
