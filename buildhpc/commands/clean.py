@@ -1,0 +1,114 @@
+"""Remove outputs, never inputs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from buildhpc.commands.removable import Output
+
+_SHOWN = 20
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `clean`."""
+    add = parser.add_argument
+    add("targets", nargs="*", metavar="TARGET", help="files, or rules; default: all outputs")
+    add("--rule", action="append", default=[], metavar="RULE", help="outputs of this rule")
+    add("--temp", action="store_true", help="only `temp` outputs")
+    add("--unknown", action="store_true", help="outputs of past builds that no rule makes any more")
+    add("--unprotect", action="store_true", help="protected outputs as well")
+    add("--force", action="store_true", help="outputs that were changed by hand as well")
+    add("-n", "--dry-run", action="store_true", help="show what would be removed")
+    add("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Remove what is meant and may go. Returns the exit code."""
+    from buildhpc.commands.common import confirmed
+    from buildhpc.commands.removable import Outputs, keep_reason
+
+    outputs = Outputs(args)
+    chosen = [each for each in outputs.chosen() if os.path.lexists(each.path)]
+    going: list[Output] = []
+    for output in chosen:
+        why = keep_reason(output, unprotect=args.unprotect, force=args.force)
+        if why is None:
+            going.append(output)
+        else:
+            print(f"kept: `{output.path}` {why}", file=sys.stderr)
+    left = 0 if args.unknown else outputs.unknown_there()
+    if args.dry_run:
+        for output in going:
+            print(f"would remove {output.path}")
+    elif going:
+        _show([output.path for output in going])
+        if not confirmed(f"{_counted(len(going))} would be removed", yes=args.yes):
+            return 0
+        removed = [output for output in going if _remove(output)]
+        _remove_folders(output.path for output in removed)
+        print(f"removed {_counted(len(removed))}")
+        if len(removed) < len(going):
+            return 2
+    if not going:
+        print("nothing to remove")
+    if left:
+        print(
+            f"{_counted(left)} of past builds that no rule makes any more stay; "
+            "`--unknown` is for them",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _counted(number: int) -> str:
+    return "1 output" if number == 1 else f"{number:,} outputs"
+
+
+def _show(paths: Sequence[str]) -> None:
+    for path in paths[:_SHOWN]:
+        print(path)
+    if len(paths) > _SHOWN:
+        print(f"and {len(paths) - _SHOWN:,} more")
+
+
+def _remove(output: Output) -> bool:
+    """Remove a file or a declared folder; whether it is gone."""
+    import shutil
+
+    from buildhpc.commands.checks import unlock
+    from buildhpc.commands.common import warn
+    from buildhpc.messages import plan as messages
+
+    path = Path(output.path)
+    try:
+        if path.is_dir() and not path.is_symlink():
+            unlock(output.path)
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        warn(messages.cannot_remove(output.path, (error.strerror or str(error)).lower()))
+        return False
+    return True
+
+
+def _remove_folders(paths: Iterable[str]) -> None:
+    """Remove the folders that held these outputs and are empty now, in the working folder."""
+    folders: set[Path] = set()
+    for path in map(Path, paths):
+        if not path.is_absolute() and ".." not in path.parts:
+            folders.update(path.parents)
+    folders.discard(Path())
+    for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+        try:
+            folder.rmdir()
+        except OSError:
+            continue  # not empty, or not ours to remove
