@@ -1,0 +1,185 @@
+"""Which folder of `buildhpc` may import which, and what is loaded only where it is needed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import Pipe
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "buildhpc"
+
+# A folder or module of the root -> what it may import besides itself and what is for everyone.
+EVERYONE = {"diagnostics", "messages", "quantities", "__version__"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "diagnostics": set(),
+    "quantities": set(),
+    "messages": set(),
+    "language": set(),
+    "rules": {"language"},
+    "plan": {"language", "rules"},
+    "disk": {"plan"},
+    "schedulers": set(),
+    "state": {"disk", "language", "plan"},
+    "run": {"disk", "language", "plan", "rules", "schedulers", "state"},
+    "show": {"disk", "plan", "run", "state"},
+    "project": {"disk", "language", "plan", "rules", "state"},
+    "api": {"disk", "plan", "project", "rules", "run", "schedulers", "state"},
+    "commands": {"api", "disk", "language", "plan", "project", "rules", "run", "show", "state"},
+    "cli": {"commands"},
+}
+
+# Module, what it imports -> why it may all the same. For types only: nothing is loaded.
+EXCEPTIONS = {
+    ("state/attempts.py", "buildhpc.run.spec"): "types: what is recorded of an attempt",
+    ("state/recorder.py", "buildhpc.run.spec"): "types: what is recorded of an attempt",
+    ("commands/completion.py", "buildhpc.cli"): "the options that are completed",
+}
+
+# Others' code -> the folders that may import it.
+ONLY_IN = {
+    "lark": {"language"},
+    "rich": {"commands", "show"},
+    "yaml": {"rules"},
+    "sqlite3": {"state"},
+    "filelock": {"state"},
+    "shtab": {"commands"},
+}
+
+HEAVY = ("lark", "rich", "yaml", "sqlite3", "filelock", "shtab")
+
+
+@dataclass(frozen=True)
+class Import:
+    """An import statement, wherever in a module it stands."""
+
+    module: str
+    line: int
+    name: str
+
+    @property
+    def folder(self) -> str:
+        """The folder of the module, or the module itself where it lies in the root."""
+        return self.module.split("/")[0].removesuffix(".py")
+
+    @property
+    def imported(self) -> str:
+        """The folder or root module of ours that is imported; empty for others' code."""
+        package, _, rest = self.name.partition(".")
+        return rest.split(".")[0] if package == "buildhpc" else ""
+
+    def __str__(self) -> str:
+        return f"buildhpc/{self.module}:{self.line} imports {self.name}"
+
+
+def imports() -> Iterator[Import]:
+    """All imports of the package, those inside of functions as well."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = str(path.relative_to(PACKAGE))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                for each in node.names:
+                    yield Import(module, node.lineno, each.name)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module and not node.level, f"{module}:{node.lineno}: a relative import"
+                names = [each.name for each in node.names]
+                whole = node.module == "buildhpc"
+                for name in [f"buildhpc.{name}" for name in names] if whole else [node.module]:
+                    yield Import(module, node.lineno, name)
+
+
+def test_imports_go_one_way() -> None:
+    wrong = [
+        str(each)
+        for each in imports()
+        if each.imported
+        and each.imported != each.folder
+        and each.folder != "__init__"
+        and each.imported not in MAY_IMPORT[each.folder] | EVERYONE
+        and (each.module, each.name) not in EXCEPTIONS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_everyone_may_import_imports_nothing_of_ours_above_it() -> None:
+    order = ("quantities", "diagnostics", "messages")
+    wrong = [
+        str(each)
+        for each in imports()
+        if each.folder in order
+        and each.imported
+        and each.imported not in order[: order.index(each.folder) + 1]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_exception_is_still_needed() -> None:
+    there = {(each.module, each.name) for each in imports()}
+    assert EXCEPTIONS.keys() <= there
+
+
+def test_others_code_is_imported_in_its_one_place() -> None:
+    known = set(sys.stdlib_module_names) - ONLY_IN.keys() | {"buildhpc", "__main__"}
+    wrong = [
+        str(each)
+        for each in imports()
+        if (top := each.name.split(".")[0]) not in known
+        and each.folder not in ONLY_IN.get(top, set())
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_folder_of_code_is_in_the_table_and_in_the_wheel() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders <= MAY_IMPORT.keys()
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    shipped = {"buildhpc", "buildhpc.grammar", *(f"buildhpc.{folder}" for folder in folders)}
+    assert set(settings["packages"]) == shipped
+
+
+PIPEFILE = """\
+config "config.yaml"
+
+rule copy:
+    output: "copy"
+    input: config.source
+    shell: "cp {input} {output}"
+"""
+
+
+def test_a_build_with_nothing_to_do_loads_nothing_heavy(pipe: Pipe) -> None:
+    pipe.write("config.yaml", "source: original\n")
+    pipe.write("original")
+    pipe.write("Pipefile", PIPEFILE)
+    pipe.check("-j 2")
+    pipe.check("-j 2", says="nothing to do: the job is fresh\n")  # this one remembers that
+    assert loaded(pipe, "-j", "2") == []
+
+
+def test_the_version_loads_nothing_heavy(pipe: Pipe) -> None:
+    assert loaded(pipe, "--version") == []
+
+
+def loaded(pipe: Pipe, *words: str) -> list[str]:
+    """The heavy packages that hpcmake has loaded when it ends."""
+    program = (
+        "import json, sys\nfrom buildhpc.cli import main\n"
+        f"try: main({words!r})\nexcept SystemExit: pass\n"
+        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=pipe.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return heavy

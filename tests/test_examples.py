@@ -1,0 +1,122 @@
+"""The examples do what their pages say."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from conftest import Pipe
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+LICENCES = Path("/usr/share/common-licenses")
+PHAGE_LENGTH = 48_502
+
+
+def built(name: str, folder: Path) -> Pipe:
+    """A copy of an example that was built, and has nothing more to do."""
+    pipe = Pipe(folder / name)
+    made = shutil.ignore_patterns("results", ".hpcmake")
+    shutil.copytree(EXAMPLES / name, pipe.folder, ignore=made)
+    pipe.check("check")
+    pipe.check("fmt --check")
+    sources = pipe.files()
+    pipe.check("-j 2")
+    assert {path.split("/")[0] for path in set(pipe.files()) - set(sources)} == {"results"}
+    result = pipe.check("-j 2")
+    assert result.out.startswith("nothing to do: ")
+    return pipe
+
+
+def rows(pipe: Pipe, path: str) -> list[dict[str, str]]:
+    """The rows of a TSV file."""
+    return list(csv.DictReader(pipe.read(path).splitlines(), delimiter="\t"))
+
+
+def page(pipe: Pipe, path: str) -> dict[str, list[str]]:
+    """The rows of all tables of a Markdown file, by their first cell."""
+    lines = [line for line in pipe.read(path).splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    found: dict[str, list[str]] = {}
+    for first, *more in cells:
+        found.setdefault(first, []).extend(more)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir()))
+def test_an_example_has_a_short_page(name: str) -> None:
+    lines = (EXAMPLES / name / "README.md").read_text().splitlines()
+    assert 8 <= len(lines) <= 20
+
+
+def test_words(tmp_path: Path) -> None:
+    pipe = built("words", tmp_path)
+
+    text = (LICENCES / "GPL-3").read_text()
+    words = "".join(c if c.isascii() and c.isalpha() else " " for c in text).lower().split()
+    counts = (line.split("\t") for line in pipe.read("results/counts/GPL-3.tsv").splitlines())
+    assert {word: int(count) for word, count in counts} == Counter(words)
+
+    table = rows(pipe, "results/common.tsv")
+    assert len(table) == 15
+    assert [row["word"] for row in table[:3]] == ["the", "of", "to"]
+    assert table[0]["GPL-3"] == f"{1000 * words.count('the') / len(words):.1f}"
+
+    texts = [path.name for path in LICENCES.iterdir() if "-" in path.name]
+    svg = ElementTree.fromstring(pipe.read("results/zipf.svg"))
+    labels = ["".join(each.itertext()) for each in svg if each.tag.endswith("text")]
+    assert {label.split(":")[0] for label in labels} >= set(texts)
+
+
+def test_words_with_another_setting_runs_one_job(tmp_path: Path) -> None:
+    pipe = built("words", tmp_path)
+    assert pipe.check("-j 2 --set common=30").out.startswith("[1/1] common ")
+    assert len(rows(pipe, "results/common.tsv")) == 30
+
+
+def test_sweep(tmp_path: Path) -> None:
+    pipe = built("sweep", tmp_path)
+
+    table = rows(pipe, "results/sweep.tsv")
+    accuracies = [float(row["accuracy"]) for row in table]
+    assert len(table) == 16
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert (table[0]["gamma"], accuracies[0] > 0.98) == ("0.001", True)
+    assert accuracies[-1] < 0.2
+
+    best = json.loads(pipe.read("results/best.json"))
+    assert (best["cost"], best["gamma"]) == (float(table[0]["cost"]), 0.001)
+    assert best["tested"] > 0.97
+    assert pipe.path("results/sweep.png").read_bytes().startswith(b"\x89PNG")
+
+    wider = pipe.check("-n --set cost=[0.1,1,10,100,1000]").out.splitlines()
+    assert wider[0].split()[:3] == ["validate", "4", "jobs"]
+    assert wider[-1] == "7 of 25 jobs would run"
+
+
+def test_variants(tmp_path: Path) -> None:
+    pipe = built("variants", tmp_path)
+    assert not pipe.exists("results/calls.bcf")
+
+    with gzip.open(pipe.path("results/variants.vcf.gz"), "rt") as file:
+        calls = [line.split("\t") for line in file if not line.startswith("#")]
+    assert len(calls) > 100
+    assert all(0 < int(call[1]) <= PHAGE_LENGTH and float(call[5]) >= 30 for call in calls)
+
+    report = page(pipe, "results/report.md")
+    reads, mapped, covered, depth, *changes = report["short"]
+    assert (reads, float(mapped.rstrip("%")) > 90, float(depth) > 30) == ("20000", True, True)
+    assert float(covered.rstrip("%")) > 99
+    assert report["long"][0] == "6000"
+    assert sum(map(int, changes[:-1])) == int(changes[-1])
+    # Two phages that mutated each by itself have hardly a variant in common.
+    both = int(changes[-1]) + int(report["long"][-1])
+    assert len(calls) <= both <= len(calls) + 3
+
+    stricter = pipe.check("-n --set min_quality=50").out.splitlines()
+    assert [line.split()[0] for line in stricter[:-1]] == ["call", "filter", "list", "report"]
