@@ -4,45 +4,97 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
-from buildhpc.commands.build import edited_lines
-from buildhpc.plan.model import JobGraph, Plan
+from buildhpc.plan.model import JobGraph, Plan, Step
+from buildhpc.show.text import columns, nothing_to_do, painter
+
+# What a kind of reason means where jobs have different ones.
+_KINDS = {
+    "missing-output": "no output yet",
+    "unfinished": "never finished",
+    "failed": "failed last time",
+    "input-changed": "an input changed",
+    "recipe-changed": "the recipe or its parameters changed",
+    "inputs-differ": "other inputs than before",
+    "other-rule": "made last by another job",
+    "newer-input": "an input is newer",
+    "upstream": "an input will be made anew",
+    "forced": "forced",
+    "always": "no outputs, so it always runs",
+}
 
 
 def show_plan(args: argparse.Namespace, graph: JobGraph, plan: Plan) -> int:
-    """Print the plan: with `-v` or up to twenty jobs a line each, else a line a rule."""
+    """Print the plan: a line a rule in the order of running, with `-v` a line a job."""
     del graph
     if args.json:
-        for step in plan.steps:
-            print(json.dumps({"job": step.job.name, "rule": step.job.rule.name,
-                              "outputs": step.job.outputs, "reason": step.reason.kind,
-                              "text": step.reason.text, "after": step.after}))
-        return 0
-    if args.quiet:
-        return 0
-    for line in edited_lines(plan.edited):
-        print(line)
-    for path in plan.replaced:
-        print(f"edited: `{path}` was changed by hand; it would be moved to `{path}.edited`")
-    if not plan.steps:
-        what = "the job is" if plan.total == 1 else f"all {plan.total:,} jobs are"
-        print(f"nothing to do: {what} fresh")
-        return 0
-    if args.verbose or len(plan.steps) <= 20:
-        for step in plan.steps:
-            print(f"{step.job.name}: {step.reason.text}")
-    else:
-        _by_rule(plan)
-    print(f"{len(plan.steps):,} of {plan.total:,} jobs would run")
+        _as_json(plan)
+    elif not args.quiet:
+        for line in _lines(plan, verbose=args.verbose):
+            print(line)
     return 0
 
 
-def _by_rule(plan: Plan) -> None:
-    rules: dict[str, dict[str, int]] = {}
+def _as_json(plan: Plan) -> None:
     for step in plan.steps:
-        reasons = rules.setdefault(step.job.rule.name, {})
-        reasons[step.reason.kind] = reasons.get(step.reason.kind, 0) + 1
-    width = max(len(name) for name in rules)
-    for name, reasons in rules.items():
-        why = ", ".join(f"{count:,} {kind}" for kind, count in reasons.items())
-        print(f"{name:{width}}  {sum(reasons.values()):,} jobs: {why}")
+        fields = {
+            "event": "planned",
+            "job": step.job.name,
+            "rule": step.job.rule.name,
+            "outputs": step.job.outputs,
+            "reason": step.reason.kind,
+            "text": step.reason.text,
+            "after": step.after,
+        }
+        print(json.dumps(fields))
+    last = {
+        "event": "plan",
+        "jobs": len(plan.steps),
+        "total": plan.total,
+        "edited": plan.edited,
+        "replaced": plan.replaced,
+    }
+    print(json.dumps(last))
+
+
+def _lines(plan: Plan, *, verbose: bool) -> Iterator[str]:
+    from buildhpc.commands.build import edited_lines
+
+    paint = painter(sys.stdout)
+    yield from edited_lines(plan.edited)
+    for path in plan.replaced:
+        yield f"edited: `{path}` was changed by hand; it would be moved to `{path}.edited`"
+    if not plan.steps:
+        yield nothing_to_do(plan.total)
+        return
+    if verbose:
+        for step in plan.steps:
+            yield f"{paint('bold', step.job.name)}: {step.reason.text}"
+    else:
+        yield from _by_rule(plan)
+    yield f"{len(plan.steps):,} of {plan.total:,} jobs would run"
+
+
+def _by_rule(plan: Plan) -> Iterator[str]:
+    rules: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        rules.setdefault(step.job.rule.name, []).append(step)
+    rows = [
+        (name, f"{len(steps):,}", "job" if len(steps) == 1 else "jobs", _why(steps))
+        for name, steps in rules.items()
+    ]
+    yield from columns(rows, right=[1])
+
+
+def _why(steps: Sequence[Step]) -> str:
+    """The reason where all jobs have the same; else its kinds, the most frequent first."""
+    first = steps[0].reason
+    if len(steps) == 1 or all(step.reason.text == first.text for step in steps):
+        return first.text
+    kinds = Counter(step.reason.kind for step in steps).most_common()
+    if len(kinds) == 1:
+        return _KINDS.get(first.kind, first.kind)
+    return ", ".join(f"{_KINDS.get(kind, kind)} ({number:,})" for kind, number in kinds)

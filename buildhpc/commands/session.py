@@ -30,6 +30,7 @@ from buildhpc.run.machine import Limits
 from buildhpc.run.recipes import Place
 from buildhpc.run.spec import JobSpec, Outcome, Recipe
 from buildhpc.show.report import FailedJob, Reporter, Summary, reporter_for, tail
+from buildhpc.show.text import nothing_to_do
 from buildhpc.state.claims import Claimed, Foreign, JobToClaim
 from buildhpc.state.database import State, open_state
 from buildhpc.state.recorder import Recorder, RunInfo
@@ -67,12 +68,14 @@ class Session:
             seen = self._state.generation()
             graph, evidence, plan = self._project.plan(self._choice, self._state)
             if not plan.steps:
-                print(f"nothing to do: all {plan.total:,} jobs are fresh")
+                if not (self._args.quiet or self._args.json):
+                    print(nothing_to_do(plan.total))
                 return 0
         self._take_over(claimed)
         for path in set_aside(plan.replaced):
             print(f"kept: `{path}` was changed by hand; it is now `{path}.edited`", file=sys.stderr)
-        reporter = reporter_for(self._args, plan, self._recorder.id)
+        message = self._describer("plan").message
+        reporter = reporter_for(self._args, plan, self._recorder.id, message)
         try:
             interrupted = self._run(graph, evidence, plan, claimed, reporter)
         except BaseException:
@@ -134,7 +137,6 @@ class Session:
         work.theirs = {work.numbers[name]: name for name in claimed.foreign}
         if work.theirs:
             reporter.waiting_for(claimed.foreign)
-        self._counts["theirs"] = len(work.theirs)
         run_handlers(self._project.pipeline, "start", self._facts(""))
         executor = LocalExecutor(
             work,
@@ -146,11 +148,16 @@ class Session:
         )
         keeper = TempKeeper(graph, [step.job for step in plan.steps])
         foreign = Foreign(self._state)
+        stopping = False
         for event in executor.run():
             self._handle(event, work, keeper, reporter)
             self._now_and_then()
             if work.theirs:
-                self._look_at_theirs(work, executor, foreign, keeper)
+                for name in self._look_at_theirs(work, executor, foreign, keeper):
+                    reporter.theirs_done(name)
+            if executor.interrupted and not stopping:
+                stopping = True
+                reporter.stopping()
         self._flush()
         if executor.interrupted is None and not executor.failed:
             remove_files(keeper.left_over(os.path.lexists))
@@ -207,12 +214,13 @@ class Session:
 
     def _look_at_theirs(
         self, work: PlanWork, executor: LocalExecutor, foreign: Foreign, keeper: TempKeeper
-    ) -> None:
-        """Ask what became of the jobs that other runs have."""
+    ) -> list[str]:
+        """Ask what became of the jobs that other runs have; returns those that are done."""
         now = time.monotonic()
         if now - self._polled_s < _POLL_S:
-            return
+            return []
         self._polled_s = now
+        done = []
         found = foreign.poll(work.theirs.values())
         for task, name in list(work.theirs.items()):
             state, held = found.get(name, ("", False))
@@ -226,8 +234,11 @@ class Session:
                 self._take_over(claimed)
             del work.theirs[task]
             if state == "done":
+                done.append(name)
+                self._counts["theirs"] += 1
                 self._free_temps += keeper.done(work.steps[task].job)
             executor.settle(task, "done" if state == "done" else "released")
+        return done
 
     def _facts(self, log: str) -> dict[str, object]:
         return {

@@ -65,3 +65,84 @@ def needs_yes(what: str) -> HpcmakeError:
         f"{what}, and there is no terminal to ask at",
         Note("help", "`--yes` answers; `-n` shows what would be done"),
     )
+
+
+def unknown_state(name: str, known: Iterable[str]) -> HpcmakeError:
+    """`--state` with a word that no job's state is."""
+    known = list(known)
+    cure = f"states are {', '.join(known)}"
+    if close := nearest(name, known):
+        cure = f"the nearest is `{close[0]}`; {cure}"
+    return _error("unknown-state", f"`--state {name}`: there is no such state", Note("help", cure))
+
+
+def unknown_rule(name: str, known: Iterable[str]) -> HpcmakeError:
+    """`--rule` with a rule that has no job in the state."""
+    return _error("unknown-rule", f"no job of rule `{name}` is known", *_near(name, known))
+
+
+def unknown_run(number: int, known: Iterable[int]) -> HpcmakeError:
+    """`--run` with a number that no run had."""
+    last = max(known, default=0)
+    cure = f"the last one is run {last}" if last else "there was none yet"
+    return _error("unknown-run", f"there was no run {number}", Note("help", cure))
+
+
+def unknown_job(word: str, known: Iterable[str]) -> HpcmakeError:
+    """A word that is no job, no file that a job makes, and no rule."""
+    text = f"`{word}` is no job, no file that a job makes, and no rule"
+    return _error("unknown-job", text, *_near(word, known))
+
+
+def _near(word: str, known: Iterable[str]) -> list[Note]:
+    close = nearest(word, known)
+    return [Note("help", f"the nearest is `{close[0]}`")] if close else []
+
+
+def no_such_attempt(job: str, number: int, count: int) -> HpcmakeError:
+    """`--attempt` with a number that the job has no attempt for."""
+    if not count:
+        return _error("no-attempt", f"`{job}` never ran, so it printed nothing")
+    many = "1 attempt" if count == 1 else f"{count} attempts"
+    return _error("no-attempt", f"there is no attempt {number} of `{job}`: it has {many}")
+
+
+def bad_lines(text: str) -> HpcmakeError:
+    """`--lines` with something that is no range."""
+    return _error(
+        "bad-option",
+        f"`--lines {text}` is no range of lines",
+        Note("help", "write `--lines 10-25`, `--lines 10-` or `--lines -25`; the first line is 1"),
+    )
+
+
+def bad_expression(text: str, why: str) -> HpcmakeError:
+    """`--grep` with something that is no regular expression."""
+    return _error("bad-option", f"`--grep {text}` is no regular expression: {why}")
+
+
+def many_jobs(rule: str, count: int, example: str) -> HpcmakeError:
+    """A rule where one of its jobs has to be meant."""
+    return _error(
+        "many-jobs",
+        f"rule `{rule}` has {count:,} jobs: which of them is not said",
+        Note("help", f"name one of its files, e.g. `{example}`"),
+    )
+
+
+def rule_not_needed(rule: str, pattern: str) -> HpcmakeError:
+    """A rule that no job of a build without a target is of."""
+    return _error(
+        "not-needed",
+        f"a build without a target has no job of rule `{rule}`",
+        Note("help", f"name one of its files, of the form `{pattern}`"),
+    )
+
+
+def no_job(path: str) -> HpcmakeError:
+    """A source where a job has to be meant."""
+    return _error(
+        "no-job",
+        f"`{path}` is a source: no job makes it",
+        Note("help", f"`hpcmake why {path}` tells which jobs need it"),
+    )

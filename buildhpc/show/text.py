@@ -75,3 +75,9 @@ def draws_lines(stream: TextIO) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+def nothing_to_do(jobs: int) -> str:
+    """What is said where every job is fresh."""
+    what = "the job is" if jobs == 1 else f"all {jobs:,} jobs are"
+    return f"nothing to do: {what} fresh"

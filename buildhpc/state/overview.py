@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildhpc.state.claims import living_runs
+from buildhpc.state.owners import Owner, alive
 from buildhpc.state.records import chunks
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def overview(state: State, asked: Asked) -> Overview:
 
 
 def _overview(connection: Connection, asked: Asked, now_s: float) -> Overview:
-    living = living_runs(connection, now_s)
-    now = _now(living)
+    runs = _living(connection, now_s)
+    now = _now([run.run for run in runs])
     where, values = _where(asked, now)
     counts: dict[str, dict[str, int]] = {}
     for rule, is_now, number in connection.execute(
@@ -109,7 +109,7 @@ def _overview(connection: Connection, asked: Asked, now_s: float) -> Overview:
         [job for job in running if job.state in ("running", "queued")],
         jobs(f"{now} IN ('failed', 'lost') {last}"),
         jobs("1 ORDER BY job.rule, job.name") if asked.state else [],
-        [run for run in _runs(connection) if run.run in living],
+        runs,
     )
 
 
@@ -133,11 +133,16 @@ def _where(asked: Asked, now: str) -> tuple[str, list[Any]]:
     return " AND ".join(given) or "1", list(given.values())
 
 
-def _runs(connection: Connection) -> list[LiveRun]:
+def _living(connection: Connection, now_s: float) -> list[LiveRun]:
     rows = connection.execute(
-        "SELECT id, started_s, host, pid, command FROM run WHERE status = 'running' ORDER BY id"
+        "SELECT id, started_s, host, pid, command, process_start, boot, beat_s FROM run"
+        " WHERE status = 'running' ORDER BY id"
     )
-    return [LiveRun(*row) for row in rows]
+    return [
+        LiveRun(*run)
+        for *run, start, boot, beat_s in rows
+        if alive(Owner(run[2], run[3], start, boot), beat_s, now_s)
+    ]
 
 
 def known_names(state: State, like: str = "", most: int = 5000) -> list[str]:
@@ -179,7 +184,7 @@ def printed(state: State, jobs: Sequence[str], place: int) -> list[Printed]:
     """
 
     def query(connection: Connection) -> dict[str, Printed]:
-        living = living_runs(connection, state.now_s())
+        living = {run.run for run in _living(connection, state.now_s())}
         found = {}
         for marks, part in chunks(jobs):
             ids: dict[str, list[int]] = {}
@@ -207,7 +212,7 @@ def held(state: State, jobs: Sequence[str]) -> set[str]:
     """Those of the jobs that a living run runs or will run."""
 
     def query(connection: Connection) -> set[str]:
-        living = living_runs(connection, state.now_s())
+        living = {run.run for run in _living(connection, state.now_s())}
         return {
             name
             for marks, part in chunks(jobs)

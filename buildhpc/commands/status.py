@@ -1,0 +1,207 @@
+"""Jobs by rule and state, what runs now, what failed last.
+
+Looks at the state alone: no Pipefile is read, nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from buildhpc.quantities import human_time
+from buildhpc.show.text import COLOUR_OF_STATE, Paint, clock, columns, one_line, painter
+
+if TYPE_CHECKING:
+    from buildhpc.state.database import State
+    from buildhpc.state.overview import Asked, JobNow, Overview
+
+# In the order of a job's life; a column of the table where any job is in it.
+STATES = (
+    *("done", "collected", "running", "spawned", "queued", "waiting"),
+    *("failed", "lost", "skipped", "cancelled", "reset"),
+)
+_SHOWN = 10
+_REFRESH_S = 0.5
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `status`."""
+    add = parser.add_argument
+    add("--state", metavar="STATE", help="only jobs in this state, and list them")
+    add("--rule", metavar="RULE", help="only jobs of this rule")
+    add("--run", type=int, metavar="N", help="only jobs that this run tried")
+    add("--json", action="store_true", help="as one JSON document")
+    add("--watch", action="store_true", help="keep looking until no run is left, or Ctrl-C")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tell how the jobs of this folder are. Raises: HpcmakeError."""
+    from buildhpc.messages import call
+    from buildhpc.state.database import read_state
+    from buildhpc.state.overview import Asked, overview
+
+    if args.state is not None and args.state not in STATES:
+        raise call.unknown_state(args.state, STATES)
+    state = read_state(Path.cwd())
+    if state is None:
+        raise call.no_state()
+    asked = Asked(args.state, args.rule, args.run)
+    if args.watch and not args.json:
+        return _watch(state, asked)
+    found = overview(state, asked)
+    _check_names(state, asked, found)
+    if args.json:
+        import json
+
+        print(json.dumps(_document(found, asked), indent=2))
+    else:
+        for line in lines(found, asked, time.time(), painter(sys.stdout)):
+            print(line)
+    return 0
+
+
+def _check_names(state: State, asked: Asked, found: Overview) -> None:
+    """Raises: HpcmakeError when a rule or a run was asked for that nothing is known of."""
+    from buildhpc.messages import call
+    from buildhpc.state import overview, queries
+
+    if found.counts:
+        return
+    if asked.rule is not None:
+        rules = overview.overview(state, overview.Asked()).counts
+        if asked.rule not in rules:
+            raise call.unknown_rule(asked.rule, rules)
+    if asked.run is not None:
+        runs = [run.id for run in queries.runs(state)]
+        if asked.run not in runs:
+            raise call.unknown_run(asked.run, runs)
+
+
+def _document(found: Overview, asked: Asked) -> dict[str, object]:
+    document = asdict(found)
+    jobs = document.pop("listed")
+    return {**document, "jobs": jobs} if asked.state else document
+
+
+def lines(found: Overview, asked: Asked, now_s: float, paint: Paint) -> Iterator[str]:
+    """What there is to tell, line by line."""
+    yield from _table(found, paint)
+    if found.listed:
+        yield ""
+        for job in found.listed:
+            yield from _listed(job, paint)
+        return
+    if found.running:
+        yield ""
+        yield paint("bold", "running")
+        yield from _running(found.running, now_s)
+    if found.failed:
+        yield ""
+        yield paint("bold", "failed last")
+        yield from _failed(found.failed, paint)
+    if found.runs and asked.state is None:
+        yield ""
+        yield paint("bold", "runs")
+        rows = [
+            (
+                f"  run {each.run}",
+                f"since {clock(each.started_s)}",
+                f"{each.host}, process {each.pid}",
+                one_line(each.command),
+            )
+            for each in found.runs
+        ]
+        yield from columns(rows)
+
+
+def _table(found: Overview, paint: Paint) -> Iterator[str]:
+    counts = found.counts
+    if not counts:
+        yield "no jobs"
+        return
+    present = {state for of_rule in counts.values() for state in of_rule}
+    states = [state for state in STATES if state in present]
+    states += sorted(present - set(states))
+    rows = [["rule", *states, "total"]]
+    for rule, of_rule in counts.items():
+        numbers = [of_rule.get(state, 0) for state in states]
+        rows.append([rule, *(_number(n) for n in numbers), _number(sum(numbers))])
+    if len(counts) > 1:
+        sums = [sum(of_rule.get(state, 0) for of_rule in counts.values()) for state in states]
+        rows.append(["total", *map(_number, sums), _number(sum(sums))])
+    head, *body = columns(rows, right=range(1, len(states) + 2))
+    yield _coloured(head, states, paint)
+    yield from body
+
+
+def _coloured(head: str, states: list[str], paint: Paint) -> str:
+    for state in states:
+        head = head.replace(f" {state}", " " + paint(COLOUR_OF_STATE.get(state, ""), state))
+    return head
+
+
+def _number(number: int) -> str:
+    return f"{number:,}" if number else "."
+
+
+def _running(jobs: list[JobNow], now_s: float) -> Iterator[str]:
+    rows = []
+    for job in jobs[:_SHOWN]:
+        began = "" if job.started_s is None else human_time(max(0.0, now_s - job.started_s))
+        attempt = f", attempt {job.number}" if job.number and job.number > 1 else ""
+        process = f", process {job.pid}" if job.pid else ""
+        where = f"run {job.run}{attempt}, {job.host}{process}"
+        rows.append((f"  {job.job}", f"for {began}", where))
+    yield from columns(rows)
+    if len(jobs) > _SHOWN:
+        yield f"  and {len(jobs) - _SHOWN:,} more: `hpcmake status --state running`"
+
+
+def _failed(jobs: list[JobNow], paint: Paint) -> Iterator[str]:
+    for job in jobs:
+        when = f", run {job.run}, {clock(job.ended_s)}" if job.run is not None else ""
+        yield f"  {paint('red', job.job)}: {_why(job)}{when}"
+    yield f"  `hpcmake logs {_quoted(jobs[0].job)}` shows what it printed"
+
+
+def _why(job: JobNow) -> str:
+    if job.state == "lost":
+        return "lost: its run died before it ended"
+    return one_line(job.failure.removeprefix("exit: ")) or job.state
+
+
+def _listed(job: JobNow, paint: Paint) -> Iterator[str]:
+    why = f": {_why(job)}" if job.failure or job.state == "lost" else ""
+    yield f"{paint(COLOUR_OF_STATE.get(job.state, ''), job.job)}{why}"
+
+
+def _quoted(name: str) -> str:
+    import shlex
+
+    return shlex.quote(name)
+
+
+def _watch(state: State, asked: Asked) -> int:
+    """Show the same again and again until no run is left."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from buildhpc.state.overview import overview
+
+    console = Console()
+    seen = b""
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            if (now := state.generation()) != seen or not seen:
+                found, seen = overview(state, asked), now
+            text = "\n".join(lines(found, asked, time.time(), painter(sys.stdout)))
+            live.update(Text.from_ansi(text), refresh=True)
+            if not found.runs:
+                return 0
+            time.sleep(_REFRESH_S)
