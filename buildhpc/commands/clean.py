@@ -30,40 +30,58 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove what is meant and may go. Returns the exit code."""
-    from buildhpc.commands.common import confirmed
-    from buildhpc.commands.removable import Outputs, keep_reason
+    from buildhpc.commands.removable import Outputs
 
     outputs = Outputs(args)
-    chosen = [each for each in outputs.chosen() if os.path.lexists(each.path)]
-    going: list[Output] = []
-    for output in chosen:
-        why = keep_reason(output, unprotect=args.unprotect, force=args.force)
-        if why is None:
-            going.append(output)
-        else:
-            print(f"kept: `{output.path}` {why}", file=sys.stderr)
+    chosen = outputs.chosen()
+    going = _that_may_go(chosen, args)
     left = 0 if args.unknown else outputs.unknown_there()
-    if args.dry_run:
-        for output in going:
-            print(f"would remove {output.path}")
-    elif going:
-        _show([output.path for output in going])
-        if not confirmed(f"{_counted(len(going))} would be removed", yes=args.yes):
-            return 0
-        removed = [output for output in going if _remove(output)]
-        _remove_folders(output.path for output in removed)
-        print(f"removed {_counted(len(removed))}")
-        if len(removed) < len(going):
-            return 2
+    code = 0
     if not going:
         print("nothing to remove")
+    elif args.dry_run:
+        for output in going:
+            print(f"would remove {output.path}")
+    else:
+        code = _remove_all(going, chosen, yes=args.yes)
     if left:
         print(
             f"{_counted(left)} of past builds that no rule makes any more stay; "
             "`--unknown` is for them",
             file=sys.stderr,
         )
-    return 0
+    return code
+
+
+def _that_may_go(chosen: Iterable[Output], args: argparse.Namespace) -> list[Output]:
+    """The outputs that are there and may go; says of the others why they stay."""
+    from buildhpc.commands.removable import keep_reason
+
+    going = []
+    for output in chosen:
+        if not os.path.lexists(output.path):
+            continue
+        why = keep_reason(output, unprotect=args.unprotect, force=args.force)
+        if why is None:
+            going.append(output)
+        else:
+            print(f"kept: `{output.path}` {why}", file=sys.stderr)
+    return going
+
+
+def _remove_all(going: Sequence[Output], chosen: Iterable[Output], *, yes: bool) -> int:
+    """Ask, then remove. Returns the exit code."""
+    from buildhpc.commands.common import confirmed
+
+    _show([output.path for output in going])
+    if not confirmed(f"{_counted(len(going))} would be removed", yes=yes):
+        return 0
+    removed = [output for output in going if _remove(output)]
+    # A temp output that is gone already may have left its folder.
+    gone = [each for each in chosen if each.stamp and not os.path.lexists(each.path)]
+    _remove_folders(output.path for output in (*removed, *gone))
+    print(f"removed {_counted(len(removed))}")
+    return 0 if len(removed) == len(going) else 2
 
 
 def _counted(number: int) -> str:

@@ -8,7 +8,7 @@ import importlib
 _FILES = frozenset({"targets", "file", "files", "words"})
 
 # shtab lets a parser have commands or other words; the first word may be a target as well.
-_PREAMBLE = {
+_PREAMBLE: dict[str, str] = {
     "bash": "_shtab_hpcmake_pos_0_COMPGEN=_shtab_compgen_files",
     "zsh": """\
 functions[_shtab_hpcmake_words]=$functions[_shtab_hpcmake]
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the script; `source <(hpcmake completion bash)` uses it. Returns the exit code."""
     import shtab
 
-    print(shtab.complete(_whole_parser(), args.shell, preamble=_PREAMBLE))
+    print(shtab.complete(_whole_parser(), args.shell, preamble=_PREAMBLE[args.shell]))
     return 0
 
 
