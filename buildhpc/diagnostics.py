@@ -95,7 +95,7 @@ def render(problem: Problem) -> str:
     gutter = ""
     if problem.span is not None:
         excerpt = _excerpt(problem.span)
-        gutter = " " * (len(excerpt[1]) - len(excerpt[1].lstrip(" ")))
+        gutter = " " * (excerpt[1].index("|") - 1)
         lines += excerpt
     for note in problem.notes:
         first, *more = note.text.split("\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat as stat_module
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from buildhpc.diagnostics import HpcmakeError, Note, Problem
@@ -48,6 +48,10 @@ class Disk(Mapping[str, Stamp]):
 
     def __iter__(self) -> Iterator[str]:
         return (path for path, stamp in self._stamps.items() if stamp is not None)
+
+    def looked(self) -> Iterable[tuple[str, Stamp | None]]:
+        """Every path that was looked at, with None where nothing was."""
+        return self._stamps.items()
 
     def __len__(self) -> int:
         return sum(stamp is not None for stamp in self._stamps.values())

@@ -12,6 +12,7 @@ from buildhpc.disk import Disk, World
 from buildhpc.messages import plan as messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.graph import GraphBuilder
+from buildhpc.plan.known import unpack
 from buildhpc.plan.model import Job, JobGraph, Plan
 from buildhpc.plan.plan import make_plan
 from buildhpc.plan.recipe import compared_text, digest_of
@@ -24,8 +25,7 @@ from buildhpc.state.syntax_cache import SyntaxCache
 
 if TYPE_CHECKING:
     from buildhpc.state.database import State
-
-_DIGEST_LIMIT = 2**20
+    from buildhpc.state.fresh import Known
 
 
 @dataclass(slots=True)
@@ -53,17 +53,23 @@ class Project:
         return _narrowed(graph, choice, self.pipeline)
 
     def evidence(
-        self, graph: JobGraph, choice: Choice, state: State | None
+        self, graph: JobGraph, choice: Choice, state: State | None, *, part: bool = False
     ) -> Evidence:
-        """What freshness of the jobs of `graph` is decided by."""
+        """What freshness of the jobs of `graph` is decided by.
+
+        part: they are a few of many: read only their records.
+        """
         recipes = Recipes(self.pipeline)
-        records: Mapping[str, Record] = state.records() if state else {}
+        records: Mapping[str, Record] = {}
+        if state is not None:
+            names = [job.name for job in graph.jobs]
+            records = state.record(names) if part else state.records()
         return Evidence(
             disk=self.disk,
             records=records,
             recipe=recipes.digest,
             maker=_Makers(state, graph).get,
-            digest=lambda path: disk.digest(path, None if choice.content else _DIGEST_LIMIT),
+            digest=disk.digest,
             order_time=disk.tree_mtime,
             targets=frozenset(graph.targets),
             forced=_forced(graph, choice),
@@ -76,6 +82,31 @@ class Project:
         graph = self.graph(choice, state)
         evidence = self.evidence(graph, choice, state)
         return graph, evidence, make_plan(graph, evidence)
+
+
+    def plan_part(
+        self, found: Known, choice: Choice, state: State
+    ) -> tuple[JobGraph, Evidence, Plan] | None:
+        """The same where only files changed since everything was fresh; None: look at it all.
+
+        The plan has the stale jobs, as that of the whole graph would.
+        """
+        try:
+            graph = unpack(found.packed, found.names)
+            if not set(found.gone) <= {*graph.outputs, *range(_first_missing(found), len(found.names))}:
+                return None  # a source is gone
+            jobs = graph.touched(found.changed, found.gone)
+            part = graph.part(jobs, self.pipeline, self.disk)
+        except ValueError:
+            return None
+        evidence = self.evidence(part, choice, state, part=True)
+        plan = make_plan(part, evidence)
+        return part, evidence, Plan(plan.steps, found.jobs, plan.edited, plan.replaced)
+
+
+def _first_missing(found: Known) -> int:
+    """The number of the first path that was missing before."""
+    return found.files + len(found.folders)
 
 
 class Recipes:
@@ -186,5 +217,8 @@ def _narrowed(graph: JobGraph, choice: Choice, pipeline: Pipeline) -> JobGraph:
     maker = {path: job for path, job in graph.maker.items() if job in kept}
     inside = {path: job for path, job in graph.inside.items() if job in kept}
     roots = tuple(job for job in graph.roots if job in kept)
-    return JobGraph(jobs, maker, inside, graph.targets, roots)
+    # What `--until` stops at is what was asked for: its temp outputs stay.
+    ends = [path for job in jobs if job.rule.name in choice.until for path in job.outputs]
+    targets = tuple(dict.fromkeys([*graph.targets, *ends]))
+    return JobGraph(jobs, maker, inside, targets, roots)
 

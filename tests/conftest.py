@@ -12,6 +12,11 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--bless` writes what is compared with `tests/golden/` anew, to be read as a diff."""
+    parser.addoption("--bless", action="store_true", help="rewrite the golden files")
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run of hpcmake came to."""

@@ -192,6 +192,10 @@ def test_windows_lines_and_a_byte_order_mark_go() -> None:
         ),
         # Blocks
         (
+            "rule a:\r\n shell:\r\n  b\r\r\n\n  c\r",
+            "rule a:\n    shell:\n        b\n\n        c\n",
+        ),
+        (
             "rule a:\n shell: # b\n\n  c\n\n    d\n \n\n local",
             "rule a:\n    shell:  # b\n        c\n\n          d\n\n    local\n",
         ),

@@ -290,6 +290,11 @@ def test_bytes_windows_lines_and_a_byte_order_mark_change_nothing(text: str, tre
     assert show(parse("Pipefile", data)) == tree
 
 
+def test_lines_without_anything_but_what_joins_them_are_blank() -> None:
+    text = "let a = 1\n\\\n\\  \n\nrule b:\n  local\n\\\n  mem: 1G\n    \\"
+    assert show(parse("Pipefile", text)) == "let a = 1\nrule b {local: ; mem: <1G>}"
+
+
 SAMPLE = """\
 # Pipefile
 config "config.yaml"                       # -> config.reads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -13,8 +14,10 @@ from buildhpc.state import fresh
 from buildhpc.state.snapshot import generation
 
 if TYPE_CHECKING:
+    from buildhpc.plan.choice import Choice
     from buildhpc.plan.model import JobGraph, Plan
-    from buildhpc.project import Choice, Project
+    from buildhpc.plan.stale import Evidence
+    from buildhpc.project import Project
 
 HOME = Path(".hpcmake")
 CACHE = HOME / "cache"
@@ -27,16 +30,13 @@ def run(args: argparse.Namespace) -> int:
     pipefile = find_pipefile(args.file)
     choice = choice_of(args)
     key = fresh.request_key(pipefile, args.set, choice, os.environ.get("PYTHONPATH"))
-    if _may_be_known(args):
-        jobs = fresh.still_fresh(CACHE, key, generation(HOME / "state.db"))
-        if jobs is not None:
-            _say_nothing_to_do(args, jobs)
+    found = None
+    if not (args.touch or args.force or args.force_all or args.force_rule):
+        found = fresh.known(CACHE, key, generation(HOME / "state.db"))
+        if found is not None and not found.changed:
+            _say_nothing_to_do(args, found.jobs)
             return 0
-    return _planned_build(args, pipefile, choice, key)
-
-
-def _may_be_known(args: argparse.Namespace) -> bool:
-    return not (args.touch or args.force or args.force_all or args.force_rule)
+    return _Build(args, pipefile, choice, key).run(found)
 
 
 def _say_nothing_to_do(args: argparse.Namespace, jobs: int) -> None:
@@ -49,57 +49,103 @@ def _say_nothing_to_do(args: argparse.Namespace, jobs: int) -> None:
         print(f"nothing to do: {what} fresh")
 
 
-def _planned_build(args: argparse.Namespace, pipefile: str, choice: Choice, key: str) -> int:
-    import gc
+class _Build:
+    """A build that has to plan."""
 
-    from buildhpc.project import open_project
-    from buildhpc.state.database import read_state
+    def __init__(
+        self, args: argparse.Namespace, pipefile: str, choice: Choice, key: str
+    ) -> None:
+        self._args = args
+        self._pipefile = pipefile
+        self._choice = choice
+        self._key = key
 
-    # Planning only builds up: the collector would walk all of it again and again, in vain.
-    gc.disable()
-    looked_ns = 0 if args.dry_run else fresh.clock(CACHE) if HOME.is_dir() else 0
-    seen = generation(HOME / "state.db")
-    project = open_project(pipefile, args.set, keep=not args.dry_run and HOME.is_dir())
-    graph, evidence, plan = project.plan(choice, read_state(Path.cwd()))
-    gc.enable()
-    gc.freeze()
-    if args.dry_run:
-        from buildhpc.commands.dry import show_plan
+    def run(self, found: fresh.Known | None) -> int:
+        """Plan, then show or run the plan. Returns the exit code.
 
-        return show_plan(args, graph, plan)
-    if args.touch:
-        from buildhpc.commands.touch import touch
+        found: what was known of the request though some files changed since.
+        """
+        import gc
 
-        return touch(args, project, graph, plan)
-    if plan.steps:
+        from buildhpc.project import open_project
+        from buildhpc.state.database import read_state
+
+        args = self._args
+        # Planning only builds up: the collector would walk all of it again and again, in vain.
+        gc.disable()
+        keep = not args.dry_run and _has_home()
+        looked_ns = fresh.clock(CACHE) if keep else 0
+        seen = generation(HOME / "state.db")
+        project = open_project(self._pipefile, args.set, keep=keep)
+        state = read_state(Path.cwd())
+        planned = None
+        if found is not None and found.packed and state is not None:
+            planned = project.plan_part(found, self._choice, state)
+        if planned is None:
+            found = None
+            planned = project.plan(self._choice, state)
+        gc.enable()
+        gc.freeze()
+        if args.dry_run:
+            from buildhpc.commands.dry import show_plan
+
+            return show_plan(args, planned[0], planned[2])
+        if args.touch:
+            from buildhpc.commands.touch import touch
+
+            return touch(args, project, planned[0], planned[2])
+        if planned[2].steps:
+            return self._build(project, planned, seen, found)
+        return self._nothing(project, planned, seen, looked_ns, found is None)
+
+    def _build(
+        self,
+        project: Project,
+        planned: tuple[JobGraph, Evidence, Plan],
+        seen: bytes,
+        found: fresh.Known | None,
+    ) -> int:
         from buildhpc.commands.session import Session
 
-        return Session(args, project, choice).build(graph, evidence, plan, seen)
-    _tidy(graph, project)
-    _tell_edited(args, plan)
-    if looked_ns and not project.world.opaque and not plan.edited:
-        _remember(project, graph, key, seen, looked_ns)
-    _say_nothing_to_do(args, plan.total)
-    return 0
+        session = Session(self._args, project, self._choice)
+        code = session.build(*planned, seen)
+        if code == 0 and found is not None and not planned[2].edited:
+            recorded = session.settled(seen)
+            if recorded is not None:
+                from buildhpc.commands.remember import remember_done
+
+                now = generation(HOME / "state.db")
+                remember_done(CACHE, self._key, found, recorded, now)
+        return code
+
+    def _nothing(
+        self,
+        project: Project,
+        planned: tuple[JobGraph, Evidence, Plan],
+        seen: bytes,
+        looked_ns: int,
+        whole: bool,
+    ) -> int:
+        graph, _, plan = planned
+        _tidy(graph, project)
+        _tell_edited(self._args, plan)
+        if looked_ns and whole and not plan.edited:
+            from buildhpc.commands.remember import remember_fresh
+
+            remember_fresh(CACHE, self._key, project, graph, seen, looked_ns)
+        _say_nothing_to_do(self._args, plan.total)
+        return 0
 
 
-def _remember(
-    project: Project, graph: JobGraph, key: str, seen: bytes, looked_ns: int
-) -> None:
-    paths = {path: None for job in graph.jobs for path in (*job.inputs, *job.outputs)}
-    paths |= dict.fromkeys(graph.targets)
-    stamps, missing = {}, []
-    for path in paths:
-        stamp = project.disk.get(path)
-        if stamp is None:
-            missing.append(str(path))
-        else:
-            stamps[str(path)] = stamp
-    folders = [path for path in stamps if path in project.disk.folders]
-    plan = fresh.FreshPlan(
-        project.world.trace, seen, len(graph.jobs), stamps, folders, missing
-    )
-    fresh.remember(CACHE, key, plan, looked_ns)
+def _has_home() -> bool:
+    """Whether there is a folder for notes; a folder that cannot be written gets none."""
+    from buildhpc.state.database import make_home
+
+    try:
+        make_home(HOME)
+    except OSError:
+        return False
+    return True
 
 
 def _tidy(graph: JobGraph, project: Project) -> None:

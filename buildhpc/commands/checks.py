@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import stat
-from collections.abc import Iterable
 from dataclasses import replace
 
 from buildhpc.diagnostics import HpcmakeError
@@ -115,13 +114,17 @@ def unlock(path: str) -> None:
                 os.chmod(inner, os.stat(inner).st_mode | stat.S_IWUSR)
 
 
-def set_aside(paths: Iterable[str]) -> list[str]:
-    """Move outputs that were changed by hand to `NAME.edited`; the paths that were moved."""
-    moved = []
-    for path in paths:
-        try:
-            os.replace(path, f"{path}.edited")
-        except FileNotFoundError:
-            continue
-        moved.append(path)
+def set_aside(path: str) -> str | None:
+    """Move an output that was changed by hand to `NAME.edited`, or to the next free name after it.
+
+    Returns the new name, None when nothing is there.
+    """
+    moved, number = f"{path}.edited", 1
+    while os.path.lexists(moved):
+        number += 1
+        moved = f"{path}.edited.{number}"
+    try:
+        os.rename(path, moved)
+    except FileNotFoundError:
+        return None
     return moved

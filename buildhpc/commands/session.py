@@ -12,13 +12,15 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from buildhpc.commands.build import edited_lines
 from buildhpc.commands.common import warn
 from buildhpc.commands.work import PlanWork, TempKeeper
-from buildhpc.commands.checks import check_needs, check_protected, limits_of, set_aside
+from buildhpc.commands.checks import check_needs, check_protected, limits_of
 from buildhpc.messages import plan as messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.stale import Evidence
+from buildhpc.plan.stamps import Record, Stamp
 from buildhpc.project import Project, Recipes
 from buildhpc.run import orphans
 from buildhpc.run.attempts import Timing
@@ -34,6 +36,7 @@ from buildhpc.show.text import nothing_to_do
 from buildhpc.state.claims import Claimed, Foreign, JobToClaim
 from buildhpc.state.database import State, open_state
 from buildhpc.state.recorder import Recorder, RunInfo
+from buildhpc.state.snapshot import change_counter
 
 _FLUSH_S = 0.2
 _POLL_S = 0.5
@@ -52,6 +55,8 @@ class Session:
         self._recorder = Recorder(self._state, info)
         self._limits: Limits = limits_of(args)
         self._failed: list[FailedJob] = []
+        self._recorded: dict[str, Stamp | None] = {}
+        self._clear = True
         self._free_temps: list[str] = []
         self._flushed_s = self._polled_s = 0.0
         self._counts = {"done": 0, "failed": 0, "skipped": 0, "unneeded": 0, "theirs": 0}
@@ -72,8 +77,9 @@ class Session:
                     print(nothing_to_do(plan.total))
                 return 0
         self._take_over(claimed)
-        for path in set_aside(plan.replaced):
-            print(f"kept: `{path}` was changed by hand; it is now `{path}.edited`", file=sys.stderr)
+        if not self._args.quiet:
+            for line in edited_lines(plan.edited):
+                print(line, file=sys.stderr)
         message = self._describer("plan").message
         reporter = reporter_for(self._args, plan, self._recorder.id, message)
         try:
@@ -131,7 +137,8 @@ class Session:
         """Run the jobs. Returns the signal that stopped the build, if one did."""
         recipes = Recipes(self._project.pipeline)
         marker = self._marker(self._recorder.id)
-        work = PlanWork(plan, graph, evidence, self._describer(marker[-8:].replace(":", "-")), recipes)
+        describer = self._describer(marker[-8:].replace(":", "-"))
+        work = PlanWork(plan, evidence, describer, recipes, _tell_aside)
         work.max_cores = self._limits.cores
         work.retries_override = self._args.retries
         work.theirs = {work.numbers[name]: name for name in claimed.foreign}
@@ -176,6 +183,7 @@ class Session:
             self._recorder.skipped(event.job, event.because)
         elif isinstance(event, Unneeded):
             self._counts["unneeded"] += 1
+            self._clear = False
             self._recorder.unneeded(event.job)
             self._free_temps += keeper.done(_job(work, event.job))
         reporter.event(event)
@@ -187,6 +195,7 @@ class Session:
             spec = JobSpec(event.job, job.rule.name, 1, job.inputs, (), Recipe("none"))
         if outcome.state == "done":
             record, text, changed = work.record(job)
+            self._settle(record, changed)
             self._recorder.ended(spec, outcome, record, text)
             self._counts["done"] += 1
             self._free_temps += keeper.done(job)
@@ -198,6 +207,23 @@ class Session:
             self._counts["failed"] += 1
             self._failed.append(FailedJob(job, spec, outcome, tail(outcome.log)))
         self._recorder.ended(spec, outcome, retry=event.retry)
+
+    def _settle(self, record: Record, changed: Sequence[str]) -> None:
+        """Keep what the state says of files now, as long as it says one thing of each."""
+        self._clear &= not changed
+        files = [*record.inputs, *record.outputs]
+        stamps = [*record.input_stamps, *record.output_stamps]
+        for path, stamp in zip(files, stamps, strict=True):
+            self._clear &= self._recorded.setdefault(path, stamp) == stamp
+
+    def settled(self, seen: bytes) -> dict[str, Stamp | None] | None:
+        """What the state says of every file of the run; None where others wrote as well.
+
+        seen: the generation that the plan was made from.
+        """
+        written = change_counter(self._state.generation()) - change_counter(seen)
+        alone = bool(seen) and written == self._state.commits
+        return self._recorded if alone and self._clear else None
 
     def _now_and_then(self) -> None:
         now = time.monotonic()
@@ -275,6 +301,10 @@ class Session:
 
 def _job(work: PlanWork, name: str) -> Job:
     return work.steps[work.numbers[name]].job
+
+
+def _tell_aside(path: str, moved: str) -> None:
+    print(f"kept: `{path}` was changed by hand; it is now `{moved}`", file=sys.stderr)
 
 
 def _to_claim(step: Step) -> JobToClaim:

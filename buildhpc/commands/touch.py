@@ -20,7 +20,7 @@ from buildhpc.project import Project, Recipes
 from buildhpc.state import fresh
 from buildhpc.state.changes import touch_records
 from buildhpc.state.claims import JobToClaim
-from buildhpc.state.database import open_state
+from buildhpc.state.database import open_state, read_state
 
 _SMALL = 2**20
 _SHOWN = 10
@@ -37,6 +37,7 @@ def touch(args: argparse.Namespace, project: Project, graph: JobGraph, plan: Pla
     """Record as done the jobs of the plan whose outputs are there. Returns the exit code."""
     jobs = {step.job: None for step in plan.steps}
     jobs.update((graph.maker[path], None) for path in plan.edited)  # their new content counts
+    jobs.update(_unrecorded(graph))
     passed = [each for job in jobs if (each := _lacking(job, project.disk)) is not None]
     names = {each.job for each in passed}
     accepted = [job for job in jobs if job.name not in names]
@@ -54,6 +55,13 @@ def touch(args: argparse.Namespace, project: Project, graph: JobGraph, plan: Pla
         state.close()
     _tell(args, len(accepted) - len(foreign), passed, foreign)
     return 0
+
+
+def _unrecorded(graph: JobGraph) -> dict[Job, None]:
+    """The jobs that make files and that the state does not know: only times speak for them."""
+    state = read_state(Path.cwd())
+    records = state.records() if state else {}
+    return {job: None for job in graph.jobs if job.outputs and job.name not in records}
 
 
 def _lacking(job: Job, stamps: Mapping[str, Stamp]) -> _Passed | None:

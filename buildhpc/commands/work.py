@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from buildhpc import disk
+from buildhpc.commands.checks import set_aside
 from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
 from buildhpc.plan.stale import Evidence, stale
-from buildhpc.plan.stamps import Record, Stamp
+from buildhpc.plan.stamps import SMALL, Record, Stamp
 from buildhpc.project import Recipes
 from buildhpc.run.describe import Describer
 from buildhpc.run.spec import JobSpec, Needs
 from buildhpc.state.fresh import is_racy
-
-_SMALL = 2**20
 
 
 @dataclass(slots=True)
@@ -32,27 +32,31 @@ class _Seen:
 class PlanWork:
     """The `Work` of `run.local`: the steps of a plan, by number.
 
-    notice: told what people should hear of while jobs run.
+    notice: told of each output that was changed by hand, and where it is moved.
     """
 
     def __init__(
         self,
         plan: Plan,
-        graph: JobGraph,
         evidence: Evidence,
         describer: Describer,
         recipes: Recipes,
+        notice: Callable[[str, str], None],
     ) -> None:
         self.steps: Sequence[Step] = plan.steps
         self.numbers = {step.job.name: number for number, step in enumerate(plan.steps)}
         self.theirs: dict[int, str] = {}
         self.retries_override: int | None = None
         self.max_cores = 1
-        self._graph = graph
         self._evidence = evidence
         self._describer = describer
+        self._notice = notice
         self._recipes = recipes
+        self._replaced = frozenset(plan.replaced)
         self._seen: dict[str, _Seen] = {}
+        self._unneeded: set[str] = set()
+        # Temp files that were put back, with the stamps they are known by.
+        self._put_back: dict[str, Stamp] = {}
         self._clock = _Clock()
 
     @property
@@ -81,15 +85,35 @@ class PlanWork:
         return task in self.theirs
 
     def still_needed(self, task: int, /) -> bool:
-        """Whether the job is still stale: one compared by content may turn out fresh."""
+        """Whether the job is still stale, now that what it waits for is done.
+
+        It is not where that turned out not to be needed, or where its inputs are compared by
+        content and have the bytes they had.
+        """
         step = self.steps[task]
-        if step.reason.kind != "upstream" or not (self._evidence.content or step.job.content):
+        if step.reason.kind != "upstream":
             return True
-        now = {path: disk.look(path) for path in step.job.inputs}
-        there = {path: stamp for path, stamp in now.items() if stamp is not None}
-        outputs = {path: self._evidence.disk.get(path) for path in step.job.outputs}
-        there |= {path: stamp for path, stamp in outputs.items() if stamp is not None}
-        return stale(step.job, replace(self._evidence, disk=there), None, None) is not None
+        by_content = self._evidence.content or step.job.content
+        if not (by_content or self._unneeded.issuperset(step.after)):
+            return True
+        if any(path in self._read and path not in self._evidence.disk for path in step.job.temp):
+            return True
+        there = {path: self._evidence.disk.get(path) for path in step.job.outputs}
+        there |= {path: self._identity(path, disk.look(path)) for path in step.job.inputs}
+        now = {path: stamp for path, stamp in there.items() if stamp is not None}
+        needed = stale(step.job, replace(self._evidence, disk=now), None, None) is not None
+        if not needed:
+            self._unneeded.add(step.job.name)
+        return needed
+
+    @cached_property
+    def _read(self) -> frozenset[str]:
+        """The files that the jobs of the plan read."""
+        return frozenset(path for step in self.steps for path in step.job.inputs)
+
+    def _identity(self, path: str, stamp: Stamp | None) -> Stamp | None:
+        """The stamp a file is known by: one that was put back is what it was."""
+        return self._put_back.get(path, stamp)
 
     def spec(self, task: int, attempt: int, /) -> JobSpec:
         """What to run."""
@@ -98,7 +122,10 @@ class PlanWork:
         return self._describer.spec(job, attempt, cores)
 
     def before_start(self, task: int, spec: JobSpec, /) -> None:
-        """Take the stamps of the inputs. Raises: HpcmakeError when one is missing."""
+        """Take the stamps of the inputs, move aside what people changed among the outputs.
+
+        Raises: HpcmakeError when an input is missing.
+        """
         job = self.steps[task].job
         now_ns = self._clock.now_ns()
         stamps = []
@@ -109,11 +136,14 @@ class PlanWork:
                 raise messages.missing_input(path, job.name)
             stamps.append(stamp)
             whole = self._evidence.content or path in job.content
-            if whole or (is_racy(stamp.mtime_ns, now_ns) and stamp.size <= _SMALL):
+            if whole or (is_racy(stamp.mtime_ns, now_ns) and stamp.size <= SMALL):
                 known = disk.digest(path)
                 if known is not None:
                     hashes[path] = known
         self._seen[spec.name] = _Seen(tuple(stamps), hashes)
+        for path in self._replaced.intersection(job.outputs):
+            if (moved := set_aside(path)) is not None:
+                self._notice(path, moved)
 
     def retries(self, task: int, failure: str, attempts: int, /) -> bool:
         """Whether to try again."""
@@ -134,19 +164,36 @@ class PlanWork:
             for path, old in zip(job.inputs, seen.stamps, strict=False)
             if disk.look(path) != old
         ]
-        outputs = tuple(disk.look(path) for path in job.outputs)
+        self._put_back.update(self._restored(job))
+        outputs = tuple(self._identity(path, disk.look(path)) for path in job.outputs)
+        inputs = zip(job.inputs, seen.stamps, strict=False)
         text = self._recipes.text(job)
         record = Record(
             "done",
             "",
             digest_of(text),
             tuple(map(str, job.inputs)),
-            seen.stamps,
+            tuple(self._identity(path, stamp) for path, stamp in inputs),
             job.outputs,
             outputs,
             seen.hashes,
         )
         return record, text, changed
+
+    def _restored(self, job: Job) -> dict[str, Stamp]:
+        """The temp files that `job` has put back, with the stamps they had: its recipe and its
+        inputs are the same, so what was made of them once is as good as new."""
+        step = self.steps[self.numbers[job.name]]
+        record = self._evidence.records.get(job.name)
+        if step.reason.kind != "missing-output" or step.reason.job is None or record is None:
+            return {}
+        found = {}
+        for path, stamp in zip(record.outputs, record.output_stamps, strict=True):
+            if path in job.temp and stamp is not None and path not in self._evidence.disk:
+                found[path] = stamp
+                if os.path.isfile(path):
+                    os.utime(path, ns=(stamp.mtime_ns, stamp.mtime_ns))
+        return found
 
 
 class _Clock:

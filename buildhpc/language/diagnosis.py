@@ -135,7 +135,7 @@ def _of_indentation(failure: Failure) -> Problem | None:
     if before[-1].type == "TEXT" and failure.shown[:1] in ('"', "'"):
         return values.adjacent_strings(failure.word, failure.over(before[-1]))
     if len(before) == 1 and before[0].type == "NAME":
-        return messages.missing_colon(failure.over(*before), before[0])
+        return messages.missing_colon(failure.over(*before))
     return messages.unexpected_indentation(Span(failure.source, failure.line_start, failure.at))
 
 
@@ -177,7 +177,7 @@ def _of_head(failure: Failure) -> Problem | None:
         return messages.bad_name(Span(failure.source, name.start_pos or 0, end), "a rule")
     if line[0].type == "ON" and len(line) == 1:
         return messages.wrong_form(failure.word, "on", _FORMS["ON"])
-    return messages.missing_colon(head, head.text)
+    return messages.missing_colon(head)
 
 
 def _of_statement(failure: Failure) -> Problem | None:
@@ -229,7 +229,7 @@ def _of_directive(failure: Failure) -> Problem | None:
             return messages.equals_for_colon(failure.word, first)
         if first in messages.STATEMENTS and first.type == "NAME":
             return messages.statement_inside(name)
-        return messages.missing_colon(name, first)
+        return messages.missing_colon(name)
     if shown == ":" and "_EQUAL" in failure.expected and line[-1].type == "NAME":
         return messages.colon_for_equals(failure.word, line[-1])
     if len(line) == 2 and line[1].type == "_COLON" and failure.kind == "_NL":

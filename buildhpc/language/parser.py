@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,8 @@ from buildhpc.messages import syntax_values as values
 
 if TYPE_CHECKING:
     from lark.exceptions import UnexpectedInput
+
+_CARRIAGE_RETURN = re.compile(r"\r+(?=\n|\Z)")
 
 
 def parse(name: str, text: str | bytes) -> Tree:
@@ -59,11 +62,16 @@ def read(name: str, text: str | bytes) -> Source:
     Raises: messages.not_utf8, messages.nul_byte
     """
     plain = text if isinstance(text, str) else _decoded(name, text)
-    plain = plain.removeprefix("\ufeff").replace("\r\n", "\n")
+    plain = _plain(plain)
     source = Source(name, plain)
     if (at := plain.find("\0")) >= 0:
         raise HpcmakeError(messages.nul_byte(Span(source, at, at + 1)))
     return source
+
+
+def _plain(text: str) -> str:
+    """Without what Windows puts at the beginning of files and at the end of lines."""
+    return _CARRIAGE_RETURN.sub("", text.removeprefix("\ufeff"))
 
 
 def _decoded(name: str, data: bytes) -> str:
@@ -76,7 +84,7 @@ def _decoded(name: str, data: bytes) -> str:
 
 def _undecodable(name: str, data: bytes, error: UnicodeDecodeError) -> Problem:
     """The problem of a file that is not UTF-8, at its first bad byte."""
-    before = data[: error.start].decode().removeprefix("\ufeff").replace("\r\n", "\n")
+    before = _plain(data[: error.start].decode())
     line = data[error.start :].split(b"\n", 1)[0].rstrip(b"\r")
     source = Source(name, before + line.decode(errors="replace"))
     span = Span(source, len(before), len(before) + 1)

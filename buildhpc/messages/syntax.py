@@ -197,10 +197,11 @@ def statement_inside(span: Span) -> Problem:
     return Problem("statement-inside", text, span, (helping("begin it at the left margin"),))
 
 
-def missing_colon(span: Span, head: str) -> Problem:
-    """A rule or a directive without its colon."""
-    text = f"a colon is missing after `{head}`"
-    return Problem("missing-colon", text, span, (helping(f"write `{head}:`"),))
+def missing_colon(head: Span) -> Problem:
+    """A rule or a directive without its colon, shown where that belongs."""
+    text = f"a colon is missing after `{head.text}`"
+    span = Span(head.source, head.end, head.end)
+    return Problem("missing-colon", text, span, (helping(f"write `{head.text}:`"),))
 
 
 def extra_colon(span: Span, form: str) -> Problem:

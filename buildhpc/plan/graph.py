@@ -96,7 +96,7 @@ class GraphBuilder:
         """All jobs for `targets`: paths, or names of rules. Raises: HpcmakeError."""
         asked = [self._target(target) for target in targets]
         jobs = self._needed(asked) if self._passed_over else self._order
-        paths = {p: None for t in asked for p in ((t,) if isinstance(t, str) else t.outputs)}
+        paths = {path: None for target in asked for path in _asked_paths(target)}
         found = [self._known.get(t) if isinstance(t, str) else t for t in asked]
         roots = dict.fromkeys(job for job in found if isinstance(job, Job))
         return JobGraph(tuple(jobs), self._makers(jobs), self._inside, tuple(paths), tuple(roots))
@@ -352,6 +352,13 @@ class GraphBuilder:
                     could += [guess] if pattern.match(guess) else []
         hopeless = {p for p, state in self._known.items() if isinstance(state, _Failure)}
         return nearest(path, {*there, *made, *could} - {path, *hopeless})
+
+
+def _asked_paths(target: Job | str) -> tuple[str, ...]:
+    """The files a target stands for; a rule without outputs and recipe names its inputs."""
+    if isinstance(target, str):
+        return (target,)
+    return target.outputs if target.outputs or target.rule.recipe else target.inputs
 
 
 def _possible(path: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 from buildhpc.plan.model import Job, Reason
-from buildhpc.plan.stamps import Record, Stamp
+from buildhpc.plan.stamps import SMALL, Record, Stamp
 
 
 def _nothing(_: str) -> None:
@@ -125,11 +125,24 @@ def _changed_input(job: Job, record: Record, evidence: Evidence) -> Reason | Non
             continue
         new = evidence.disk.get(path)
         if new is None:  # a temp that is gone; a missing source never gets this far
-            continue
+            new = _left_by_maker(path, evidence)
+            if new is None or (old is not None and same_stamp(old, new)):
+                continue
+            text = f"`{path}` was made anew since, and is temporary"
+            return Reason("input-changed", text, path, old=shown(old), new=shown(new))
         text = _compare(path, old, new, record.hashes.get(path), job, evidence)
         if text is not None:
             return Reason("input-changed", text, path, old=shown(old), new=shown(new))
     return None
+
+
+def _left_by_maker(path: str, evidence: Evidence) -> Stamp | None:
+    """The stamp that a removed temp file had when its job ended, None where it is not known."""
+    maker = evidence.makers.get(path)
+    record = evidence.records.get(maker.name) if maker is not None else None
+    if record is None or record.state != "done" or path not in record.outputs:
+        return None
+    return record.output_stamps[record.outputs.index(path)]
 
 
 def _compare(
@@ -137,7 +150,7 @@ def _compare(
 ) -> str | None:
     """How an input differs from what was recorded, None when it does not."""
     if old is not None and same_stamp(old, new):
-        if known is None or evidence.digest(path) == known:
+        if known is None or new.size > SMALL or evidence.digest(path) == known:
             return None
         return f"`{path}` changed within the clock's tick of the last run"
     by_content = evidence.content or path in job.content

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+# Files up to this size, in bytes, are read where their stamp alone proves nothing.
+SMALL = 2**20
+
 
 class Stamp(NamedTuple):
     """What tells that a file changed.

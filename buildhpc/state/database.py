@@ -53,11 +53,22 @@ def _no_notice(problem: Problem) -> None:
     del problem
 
 
+def make_home(home: Path) -> None:
+    """Make the folder of the state, which nobody should commit. Raises: OSError, HpcmakeError."""
+    try:
+        home.mkdir(exist_ok=True)
+    except FileExistsError as error:
+        raise HpcmakeError(messages.not_a_folder(home)) from error
+    ignore = home / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+
+
 class State:
     """What hpcmake knows of the jobs of a working folder.
 
     folder: the working folder. home: the folder of the state in it. path: the database.
-    found: the generation that the last `transaction` began with.
+    found: the generation that the last `transaction` began with. commits: how many there were.
 
     Reading takes no lock and writes nothing. Writing happens in `transaction`, under the lock.
     """
@@ -72,6 +83,7 @@ class State:
         self.home = folder / FOLDER
         self.path = self.home / "state.db"
         self.found = b""
+        self.commits = 0
         self._lock = Lock(self.home / "lock", lock_timeout_s, notice)
         self._connection: Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -130,6 +142,7 @@ class State:
                     yield connection
                     self._lock.check()
                     connection.execute("COMMIT")
+                    self.commits += 1
                 except BaseException:
                     self._roll_back(connection)
                     raise
@@ -153,15 +166,8 @@ class State:
             self._identity = None
 
     def _make_home(self) -> None:
-        if self._connection is not None:
-            return
-        try:
-            self.home.mkdir(exist_ok=True)
-        except FileExistsError as error:
-            raise HpcmakeError(messages.not_a_folder(self.home)) from error
-        ignore = self.home / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
+        if self._connection is None:
+            make_home(self.home)
 
     def _connected(self) -> Connection:
         """The connection, to the file that is there; the caller holds the lock."""

@@ -1,8 +1,8 @@
 """The cache that makes nothing-to-do fast: names and stamps of the last plan without a stale job.
 
 It says that a request found everything fresh, by which reads of the world, for which content of
-the state, and what every file looked like. When all of that is still so, so is the answer. It is
-never truth: missing, foreign or damaged, it is ignored.
+the state, and what every file looked like. When all of that is still so, so is the answer; when
+only files changed, it says which. It is never truth: missing, foreign or damaged, it is ignored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 import zlib
 from array import array
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ _SMALL = 2**20
 # A time this near to the moment it was looked at could still be given to another content.
 _TICK_NS = 50_000_000
 _COARSE_TICK_NS = 2_000_000_000
+_NOWHERE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class FreshPlan:
 
     trace: what loading read. generation: of the state. jobs: how many were looked at.
     stamps: path -> (mtime_ns, size) of every file. folders: those of them that are folders,
-    stamped by what is below them. missing: temp files that are gone.
+    stamped by what is below them. missing: the paths that were looked for and are not there.
     """
 
     trace: Trace
@@ -41,6 +42,39 @@ class FreshPlan:
     stamps: Mapping[str, tuple[int, int]]
     folders: Collection[str]
     missing: Collection[str]
+
+    def names(self) -> list[str]:
+        """All paths, in the order of their numbers: files, folders, missing ones."""
+        files = [path for path in self.stamps if path not in self.folders]
+        return [*files, *self.folders, *self.missing]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a request.
+
+    jobs: how many there are. changed: numbers of the paths that are not as they were; when
+    there are none, all jobs are fresh. gone: numbers of those that are not there.
+    names: all paths, by number: first as many files as `files` says, then folders, then paths
+    that were not there. packed: the graph; see `plan.known.pack`.
+    """
+
+    jobs: int
+    changed: Sequence[int]
+    gone: Sequence[int]
+    names: Sequence[str]
+    files: int
+    stamps: array[int]
+    folders: Sequence[tuple[int, int]]
+    packed: bytes
+    trace: Trace
+
+    def stamp(self, number: int) -> tuple[int, int] | None:
+        """The stamp a path had, None where it was missing."""
+        if number < self.files:
+            return self.stamps[2 * number], self.stamps[2 * number + 1]
+        number -= self.files
+        return self.folders[number] if number < len(self.folders) else None
 
 
 def request_key(*words: object) -> str:
@@ -51,58 +85,87 @@ def request_key(*words: object) -> str:
     return hashlib.sha256(repr((version, words)).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def still_fresh(folder: Path, key: str, generation: bytes) -> int | None:
-    """The number of jobs, all fresh, or None when that is not known for sure."""
+def known(folder: Path, key: str, generation: bytes) -> Known | None:
+    """What is known of a request, None when that is nothing for sure."""
     try:
         data = (folder / f"fresh-{key}").read_bytes()
         if zlib.crc32(data[4:]) != int.from_bytes(data[:4], "big"):
             return None
         found = marshal.loads(data[4:])
-        found_key, found_generation, trace, jobs, names, times, folders, missing, racy = found
+        found_key, found_generation, trace, jobs, text, times, folders, missing, racy, graph = found
     except (OSError, ValueError, EOFError, TypeError):
         return None
     if found_key != key or found_generation != generation or not unchanged(dict(trace)):
         return None
-    same = (
-        _stamps(names.split("\0") if names else []) == times
-        and all(look(path) == tuple(stamp) for path, stamp in folders)
-        and not any(os.path.lexists(path) for path in missing)
-        and all(digest(path) == known for path, known in racy)
-    )
-    return jobs if same else None
+    if any(os.path.lexists(path) for path in missing):
+        return None
+    files = text.split("\0") if text else []
+    before = array("q")
+    before.frombytes(times)
+    changed, gone = _changes(files, before)
+    for number, (path, stamp) in enumerate(folders, len(files)):
+        now = look(path)
+        if now is None:
+            gone.append(number)
+        if now != tuple(stamp):
+            changed.append(number)
+    changed += [number for number, known_ in racy if digest(files[number]) != known_]
+    gone += range(len(files) + len(folders), len(files) + len(folders) + len(missing))
+    names = [*files, *(path for path, _ in folders), *missing]
+    stamps = [stamp for _, stamp in folders]
+    return Known(jobs, changed, gone, names, len(files), before, stamps, graph, dict(trace))
 
 
-def _stamps(names: list[str]) -> bytes | None:
-    """Times and sizes of files as one string of bytes, None when one of them is missing."""
+def _changes(files: list[str], before: array[int]) -> tuple[list[int], list[int]]:
+    """The numbers of files that are not as they were, and of those that are gone."""
     # 300,000 files: 1.0 s, of which 0.8 s are the calls of stat.
     values = array("q")
     append = values.append
+    gone: list[int] = []
     try:
-        for found in map(os.stat, names):
+        for found in map(os.stat, files):
             append(found.st_mtime_ns)
             append(found.st_size)
     except (OSError, OverflowError):
-        return None
-    return values.tobytes()
+        values, gone = _one_by_one(files)
+    if values == before:
+        return [], gone
+    changed = [
+        number
+        for number in range(len(files))
+        if values[2 * number] != before[2 * number] or values[2 * number + 1] != before[2 * number + 1]
+    ]
+    return changed, gone
 
 
-def remember(folder: Path, key: str, plan: FreshPlan, looked_ns: int) -> None:
+def _one_by_one(files: list[str]) -> tuple[array[int], list[int]]:
+    values = array("q")
+    gone = []
+    for number, path in enumerate(files):
+        stamp = look(path)
+        if stamp is None:
+            gone.append(number)
+        values.extend(stamp or (_NOWHERE, _NOWHERE))
+    return values, gone
+
+
+def remember(folder: Path, key: str, plan: FreshPlan, looked_ns: int, graph: bytes = b"") -> None:
     """Write the cache, unless a large file changed just before `looked_ns`.
 
     looked_ns: the file system's time before the files were looked at; see `clock`.
+    graph: see `plan.known.pack`.
     """
     files = [path for path in plan.stamps if path not in plan.folders]
     racy = []
-    for path in files:
-        if is_racy(plan.stamps[path][0], looked_ns):
-            known = digest(path, _SMALL)
-            if known is None:
-                return
-            racy.append((path, known))
     values = array("q")
-    for path in files:
-        values.extend(plan.stamps[path])
-    trees = [(path, tuple(plan.stamps[path])) for path in plan.folders]
+    for number, path in enumerate(files):
+        stamp = plan.stamps[path]
+        values.extend(stamp)
+        if is_racy(stamp[0], looked_ns):
+            found = digest(path, _SMALL)
+            if found is None:
+                return
+            racy.append((number, found))
     if any("\0" in path for path in files):
         return
     whole = (
@@ -112,9 +175,10 @@ def remember(folder: Path, key: str, plan: FreshPlan, looked_ns: int) -> None:
         plan.jobs,
         "\0".join(files),
         values.tobytes(),
-        trees,
+        [(path, tuple(plan.stamps[path])) for path in plan.folders],
         list(plan.missing),
         racy,
+        graph,
     )
     from buildhpc.state.syntax_cache import write_cache
 
@@ -137,8 +201,14 @@ def clock(folder: Path) -> int:
     path = folder / "clock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b".")  # an empty file keeps an old time on some file servers
-        return path.stat().st_mtime_ns
+        # One byte written over: an empty file keeps an old time on some file servers, and one
+        # that is cut off and written anew is flushed to the disk at once on ext4.
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            os.pwrite(file, b".", 0)
+            return os.fstat(file).st_mtime_ns
+        finally:
+            os.close(file)
     except OSError:
         return 0
 
