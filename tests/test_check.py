@@ -56,8 +56,10 @@ PROBLEMS = {
         ("bad-value", 3, 12),
     ),
     "a parameter that a row lacks": (
-        ('rule a:\n    output: "a"\n    params:\n'
-'        x = config.no\n    shell: "echo {params.x}"\n'),
+        (
+            'rule a:\n    output: "a"\n    params:\n'
+            '        x = config.no\n    shell: "echo {params.x}"\n'
+        ),
         ("no-such-name", 4, 20),
     ),
     "a second attempt that cannot be": (
@@ -77,8 +79,10 @@ PROBLEMS = {
         ("python-syntax", 5, 13),
     ),
     "two literal outputs alike": (
-        ('rule a:\n    output: "a"\n    shell: "touch a"\n'
-'\nrule b:\n    output: "a"\n    shell: "x"\n'),
+        (
+            'rule a:\n    output: "a"\n    shell: "touch a"\n'
+            '\nrule b:\n    output: "a"\n    shell: "x"\n'
+        ),
         ("ambiguous", 1, 6),
     ),
     "a cycle": (
@@ -136,14 +140,16 @@ WARNINGS = {
         ("quoted-block", 4, 9),
     ),
     "a let like a wildcard": (
-        ('rule all:\n    input: "1.b"\n\nrule b:\n'
-'    output: "{n}.b"\n    shell: "touch {output}"\n\n')
+        'rule all:\n    input: "1.b"\n\nrule b:\n'
+        '    output: "{n}.b"\n    shell: "touch {output}"\n\n'
         'let n = 3\n\nrule c:\n    input: "{n}.b"\n',
         ("let-like-wildcard", 8, 5),
     ),
     "blanks in a parameter": (
-        ('rule a:\n    output: "a"\n    params:\n'
-'        o = "-x -y"\n    shell: "echo {params.o} > a"\n'),
+        (
+            'rule a:\n    output: "a"\n    params:\n'
+            '        o = "-x -y"\n    shell: "echo {params.o} > a"\n'
+        ),
         ("blanks-in-param", 5, 18),
     ),
     "an unused let": (
@@ -160,8 +166,10 @@ WARNINGS = {
         ("unused-where", 6, 12),
     ),
     "an unused rule": (
-        ('rule a:\n    output: "a"\n    shell: "touch a"\n'
-'\nrule b:\n    output: "b"\n    shell: "x"\n'),
+        (
+            'rule a:\n    output: "a"\n    shell: "touch a"\n'
+            '\nrule b:\n    output: "b"\n    shell: "x"\n'
+        ),
         ("unused-rule", 5, 6),
     ),
     "a named rule that cannot be made": (
