@@ -53,13 +53,15 @@ class _Running:
 
 
 class Progress:
-    """What is done and what runs; counts and sums only, whatever the number of jobs."""
+    """What is done and what runs; counts and sums only, whatever the number of jobs.
 
-    def __init__(self, plan: Plan) -> None:
-        totals = Counter(step.job.rule.name for step in plan.steps)
+    totals: rule -> number of its jobs.
+    """
+
+    def __init__(self, totals: Mapping[str, int]) -> None:
         self.rules = {rule: _Tally(total) for rule, total in totals.items()}
         self.running: dict[str, _Running] = {}
-        self.total = len(plan.steps)
+        self.total = sum(totals.values())
 
     @property
     def over(self) -> int:
@@ -146,7 +148,7 @@ class LiveView:
 
     def __init__(self, plan: Plan, wording: Wording) -> None:
         self._wording = wording
-        self._progress = Progress(plan)
+        self._progress = Progress(Counter(step.job.rule.name for step in plan.steps))
         self._begun_s = time.monotonic()
         self._drawn_s = 0.0
         self._changed = True
