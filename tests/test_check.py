@@ -33,14 +33,14 @@ def test_all_missing_sources_are_named_not_just_the_first(pipe: Pipe) -> None:
         "  |\n"
         '2 |     input: "x1", "y2"\n'
         "  |            ^^^^\n"
-        "   = needed by: rule `all`\n"
+        "  = needed by: rule `all`\n"
         "\n"
         "error[no-rule]: no rule makes `y2`, and the file does not exist\n"
         " --> Pipefile:2:18\n"
         "  |\n"
         '2 |     input: "x1", "y2"\n'
         "  |                  ^^^^\n"
-        "   = needed by: rule `all`\n"
+        "  = needed by: rule `all`\n"
         "\n"
     )
 

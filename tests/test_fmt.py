@@ -92,5 +92,5 @@ def test_an_include_named_by_a_value_is_told_of(pipe: Pipe) -> None:
         "  |\n"
         '2 | include "{n}.pipe"\n'
         "  |         ^^^^^^^^^^\n"
-        "   = help: name the file: `hpcmake fmt FILE`\n"
+        "  = help: name the file: `hpcmake fmt FILE`\n"
     )

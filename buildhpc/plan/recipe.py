@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from buildhpc.language.braces import undouble
 from buildhpc.language.expressions import follow
 from buildhpc.language.functions import plain_text
 from buildhpc.language.operators import Unfit
 from buildhpc.language.shell import Quoting, Slot, quote
-from buildhpc.language.braces import undouble
 from buildhpc.language.values import Files, Unfilled, plain
 from buildhpc.messages import language as messages
 from buildhpc.plan.model import Job
@@ -59,12 +59,14 @@ def _filled(
     if field.conversion == "file":
         if list_file is None:
             return field.written
-        return quote(list_file([str(path) for path in value]), slot.quoting)
-    quoting = Quoting.LITERAL if field.conversion == "raw" else slot.quoting
+        return quote(list_file([str(path) for path in value]), slot.quoting, slot.backticks)
+    raw = field.conversion == "raw"
+    quoting = Quoting.LITERAL if raw else slot.quoting
+    backticks = 0 if raw else slot.backticks
     try:
         if isinstance(value, (list, Files)):
-            return " ".join(quote(plain_text(item), quoting) for item in value)
-        return "" if value is None else quote(plain_text(value), quoting)
+            return " ".join(quote(plain_text(item), quoting, backticks) for item in value)
+        return "" if value is None else quote(plain_text(value), quoting, backticks)
     except Unfit as error:
         raise messages.unfit(str(error), field.span) from None
 

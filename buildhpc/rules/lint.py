@@ -148,7 +148,7 @@ def _shell_habits(directive: syntax.Directive) -> Iterator[Problem]:
     if block and all(map(_QUOTED_LINE.fullmatch, lines)) and any(" " in x.strip() for x in lines):
         yield messages.quoted_block(block.lines[0])
     for match in _MAKE_VARIABLE.finditer(text):
-        quoting = next(kind for end, kind, _ in places(text) if end > match.start())
+        quoting = next(p.quoting for p in places(text) if p.end > match.start())
         if quoting is Quoting.PLAIN:
             yield messages.bash_arguments(match[0], locate(match.start(), match.end()))
 
