@@ -244,6 +244,21 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(pipe: Pipe) -> None:
         assert screen.process.wait(timeout=30) == 130
 
 
+def test_jobs_that_another_run_has_are_waited_for_and_counted(pipe: Pipe) -> None:
+    pipe.write("Pipefile", SLOW)
+    with terminal(pipe, "-j4") as first:
+        first.read_until("1 running")
+        with terminal(pipe, "-j4") as second:
+            said = second.read_until("waiting for 1 job that run 2 has")
+            assert "0 of 1 jobs done" in said
+            pipe.write("go")
+            assert timeless(second.read_until("")).endswith(
+                "0 jobs done, 1 made by other runs in T\n"
+            )
+            assert second.process.wait(timeout=30) == 0
+        assert first.process.wait(timeout=30) == 0
+
+
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(pipe: Pipe) -> None:
     pipe.write("Pipefile", PIPEFILE)
     with terminal(pipe, "good.txt", TERM="dumb") as screen:

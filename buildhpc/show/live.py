@@ -153,24 +153,27 @@ class LiveView:
         self._drawn_s = 0.0
         self._changed = True
         self._above: list[str] = []
-        self._note = ""
+        self._theirs: dict[str, int] = {}
+        self._stopping = False
         self._live: Live | None = None
         self._strokes = "━─" if draws_lines(sys.stdout) else "#-"
 
     def waiting_for(self, jobs: Mapping[str, int]) -> None:
         """See `Reporter.waiting_for`."""
-        self._note = self._wording.waiting(jobs)
+        self._theirs = dict(jobs)
 
     def theirs_done(self, job: str) -> None:
         """See `Reporter.theirs_done`."""
         self._progress.settled(job)
+        self._theirs.pop(job, None)
+        self._changed = True
         line = self._wording.theirs(job)
         if self._wording.verbose:
             self._above.append(line)
 
     def stopping(self) -> None:
         """See `Reporter.stopping`."""
-        self._note = STOPPING
+        self._stopping = True
         self._changed = True
 
     def event(self, event: Event) -> None:
@@ -182,6 +185,8 @@ class LiveView:
             return
         self._progress.event(event, now_s)
         self._changed = True
+        if self._theirs and isinstance(event, Started):
+            self._theirs.pop(event.job, None)
         lines = self._wording.event(event)
         failed = isinstance(event, Ended) and event.outcome.state == "failed"
         if self._wording.verbose or failed:
@@ -246,8 +251,10 @@ class LiveView:
         if len(running) > len(shown):
             yield Text(f"  and {len(running) - len(shown):,} more run", "dim")
         yield self._last_line(now_s)
-        if self._note:
-            yield Text(self._note, "yellow")
+        if self._theirs:
+            yield Text(self._wording.waiting(self._theirs), "yellow")
+        if self._stopping:
+            yield Text(STOPPING, "yellow")
 
     def _bars(self, width: int, room: int) -> Iterator[Text]:
         """A bar for each rule; with more rules than room those where something happens first."""
