@@ -132,7 +132,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help="a file, or the name of a rule")
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help="a file, or the name of a rule"
+    )
     parser.add_argument("--version", action="version", version=f"hpcmake {__version__}")
     common_options(parser)
     _what_options(parser)
@@ -171,25 +173,61 @@ def _what_options(parser: argparse.ArgumentParser) -> None:
     add("--force-rule", action="append", default=[], metavar="RULE", help="all jobs of this rule")
     add("--force-all", action="store_true", help="make everything anew")
     add("--until", action="append", default=[], metavar="RULE", help="go no further than this rule")
-    add("--omit", action="append", default=[], metavar="RULE", help="leave out this rule and what needs it")
-    add("--check", choices=["stamp", "content"], default="stamp",
-        help="what tells a changed input: time and size, or its content")
-    add("--touch", action="store_true", help="accept the files that are there as fresh, run nothing")
+    add(
+        "--omit",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="leave out this rule and what needs it",
+    )
+    add(
+        "--check",
+        choices=["stamp", "content"],
+        default="stamp",
+        help="what tells a changed input: time and size, or its content",
+    )
+    add(
+        "--touch", action="store_true", help="accept the files that are there as fresh, run nothing"
+    )
     add("--unprotect", action="store_true", help="let protected outputs be made anew")
 
 
 def _how_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how to build")
     add = group.add_argument
-    add("-j", "--jobs", type=int, nargs="?", const=0, default=1, metavar="N",
-        help="cores to use; without a number all of them (default: 1)")
+    add(
+        "-j",
+        "--jobs",
+        type=int,
+        nargs="?",
+        const=0,
+        default=1,
+        metavar="N",
+        help="cores to use; without a number all of them (default: 1)",
+    )
     add("-n", "--dry-run", action="store_true", help="show what would run and why, do nothing")
-    add("-k", "--keep-going", action="store_true", help="after a failure, go on with what does not need it")
-    add("--limit", action="append", default=[], metavar="NAME=N", help="of mem, gpus, or a resource of your own")
+    add(
+        "-k",
+        "--keep-going",
+        action="store_true",
+        help="after a failure, go on with what does not need it",
+    )
+    add(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="of mem, gpus, or a resource of your own",
+    )
     add("--retries", type=int, metavar="N", help="try every failed job again so often")
     add("--keep-incomplete", action="store_true", help="leave what a failed job made")
-    add("--latency", type=float, default=5.0, metavar="S",
-        help="seconds to wait for a file server to show an output (default: 5)")
+    add(
+        "--latency",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="seconds to wait for a file server to show an output (default: 5)",
+    )
     add("-q", "--quiet", action="store_true", help="say nothing but errors")
     add("-v", "--verbose", action="store_true", help="say more")
     add("--json", action="store_true", help="one event a line, as JSON")

@@ -14,6 +14,7 @@ from buildhpc.plan.choice import Choice
 from buildhpc.plan.graph import GraphBuilder
 from buildhpc.plan.known import unpack
 from buildhpc.plan.model import Job, JobGraph, Plan
+from buildhpc.plan.narrow import narrowed
 from buildhpc.plan.plan import make_plan
 from buildhpc.plan.recipe import compared_text, digest_of
 from buildhpc.plan.stale import Evidence
@@ -50,7 +51,7 @@ class Project:
             self.world.names,
         )
         graph = builder.build(choice.targets or default_targets(self.pipeline, self.pipefile))
-        return _narrowed(graph, choice, self.pipeline)
+        return narrowed(graph, choice, self.pipeline)
 
     def evidence(
         self, graph: JobGraph, choice: Choice, state: State | None, *, part: bool = False
@@ -83,7 +84,6 @@ class Project:
         evidence = self.evidence(graph, choice, state)
         return graph, evidence, make_plan(graph, evidence)
 
-
     def plan_part(
         self, found: Known, choice: Choice, state: State
     ) -> tuple[JobGraph, Evidence, Plan] | None:
@@ -93,7 +93,10 @@ class Project:
         """
         try:
             graph = unpack(found.packed, found.names)
-            if not set(found.gone) <= {*graph.outputs, *range(_first_missing(found), len(found.names))}:
+            if not set(found.gone) <= {
+                *graph.outputs,
+                *range(_first_missing(found), len(found.names)),
+            }:
                 return None  # a source is gone
             jobs = graph.touched(found.changed, found.gone)
             part = graph.part(jobs, self.pipeline, self.disk)
@@ -184,41 +187,3 @@ def _asked(graph: JobGraph) -> list[Job]:
         else:
             found.append(job)
     return found
-
-
-def _narrowed(graph: JobGraph, choice: Choice, pipeline: Pipeline) -> JobGraph:
-    """The graph for `--until`, `--omit` and `--force-rule`. Raises: HpcmakeError."""
-    options = (("--until", choice.until), ("--omit", choice.omit), ("--force-rule", choice.force_rules))
-    for option, names in options:
-        for name in names:
-            if name not in pipeline.rules:
-                raise messages.unknown_rule_option(option, name, pipeline.rules)
-    jobs = graph.jobs
-    if choice.omit:
-        left_out: set[Job] = set()
-        for job in jobs:
-            makers = (graph.maker.get(path) for path in job.inputs)
-            if job.rule.name in choice.omit or any(maker in left_out for maker in makers):
-                left_out.add(job)
-        jobs = tuple(job for job in jobs if job not in left_out)
-    if choice.until:
-        for name in choice.until:
-            if not any(job.rule.name == name for job in jobs):
-                raise messages.until_not_needed(name)
-        needed: set[Job] = set()
-        for job in reversed(jobs):
-            if job.rule.name in choice.until or job in needed:
-                makers = [graph.maker.get(path) for path in job.inputs]
-                needed.update([job, *(maker for maker in makers if maker is not None)])
-        jobs = tuple(job for job in jobs if job in needed)
-    if len(jobs) == len(graph.jobs):
-        return graph
-    kept = set(jobs)
-    maker = {path: job for path, job in graph.maker.items() if job in kept}
-    inside = {path: job for path, job in graph.inside.items() if job in kept}
-    roots = tuple(job for job in graph.roots if job in kept)
-    # What `--until` stops at is what was asked for: its temp outputs stay.
-    ends = [path for job in jobs if job.rule.name in choice.until for path in job.outputs]
-    targets = tuple(dict.fromkeys([*graph.targets, *ends]))
-    return JobGraph(jobs, maker, inside, targets, roots)
-

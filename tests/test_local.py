@@ -117,7 +117,10 @@ def ends(events: Iterable[Event]) -> dict[str, Outcome]:
     return {event.job: event.outcome for event in events if isinstance(event, Ended)}
 
 
-def only(text: str, made: Iterable[str] = (), timing: Timing = Timing(), **more: Any) -> Outcome:  # noqa: B008 - immutable
+_USUAL = Timing()
+
+
+def only(text: str, made: Iterable[str] = (), timing: Timing = _USUAL, **more: Any) -> Outcome:
     """The outcome of a single job."""
     work = Jobs()
     work.add("job", text, made, **more)

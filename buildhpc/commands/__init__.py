@@ -1,1 +1,1 @@
-
+"""The commands of hpcmake, a module each."""

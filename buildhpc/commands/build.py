@@ -45,16 +45,15 @@ def _say_nothing_to_do(args: argparse.Namespace, jobs: int) -> None:
 
         print(json.dumps({"event": "nothing-to-do", "jobs": jobs}))
     elif not args.quiet:
-        what = "the job is" if jobs == 1 else f"all {jobs:,} jobs are"
-        print(f"nothing to do: {what} fresh")
+        from buildhpc.show.text import nothing_to_do
+
+        print(nothing_to_do(jobs))
 
 
 class _Build:
     """A build that has to plan."""
 
-    def __init__(
-        self, args: argparse.Namespace, pipefile: str, choice: Choice, key: str
-    ) -> None:
+    def __init__(self, args: argparse.Namespace, pipefile: str, choice: Choice, key: str) -> None:
         self._args = args
         self._pipefile = pipefile
         self._choice = choice
@@ -65,27 +64,17 @@ class _Build:
 
         found: what was known of the request though some files changed since.
         """
-        import gc
-
-        from buildhpc.project import open_project
-        from buildhpc.state.database import read_state
-
         args = self._args
-        # Planning only builds up: the collector would walk all of it again and again, in vain.
-        gc.disable()
         keep = not args.dry_run and _has_home()
         looked_ns = fresh.clock(CACHE) if keep else 0
         seen = generation(HOME / "state.db")
-        project = open_project(self._pipefile, args.set, keep=keep)
-        state = read_state(Path.cwd())
-        planned = None
-        if found is not None and found.packed and state is not None:
-            planned = project.plan_part(found, self._choice, state)
-        if planned is None:
-            found = None
-            planned = project.plan(self._choice, state)
-        gc.enable()
-        gc.freeze()
+        # Planning only builds up: the collector would walk all of it again and again, in vain.
+        gc.disable()
+        try:
+            project, planned, part = self._plan(found, keep=keep)
+        finally:
+            gc.enable()
+        found = found if part else None
         if args.dry_run:
             from buildhpc.commands.dry import show_plan
 
@@ -95,8 +84,27 @@ class _Build:
 
             return touch(args, project, planned[0], planned[2])
         if planned[2].steps:
-            return self._build(project, planned, seen, found)
+            gc.freeze()
+            try:
+                return self._build(project, planned, seen, found)
+            finally:
+                gc.unfreeze()
         return self._nothing(project, planned, seen, looked_ns, found is None)
+
+    def _plan(
+        self, found: fresh.Known | None, *, keep: bool
+    ) -> tuple[Project, tuple[JobGraph, Evidence, Plan], bool]:
+        """The plan, and whether only what changed since `found` was looked at."""
+        from buildhpc.project import open_project
+        from buildhpc.state.database import read_state
+
+        project = open_project(self._pipefile, self._args.set, keep=keep)
+        state = read_state(Path.cwd())
+        if found is not None and found.packed and state is not None:
+            planned = project.plan_part(found, self._choice, state)
+            if planned is not None:
+                return project, planned, True
+        return project, project.plan(self._choice, state), False
 
     def _build(
         self,
@@ -171,4 +179,3 @@ def edited_lines(paths: Sequence[str]) -> list[str]:
     if len(paths) > 10:
         lines.append(f"kept: and {len(paths) - 10} more")
     return lines
-

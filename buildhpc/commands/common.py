@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from buildhpc.diagnostics import Problem, render
 
 if TYPE_CHECKING:
-    from buildhpc.project import Choice
+    from buildhpc.plan.choice import Choice
 
 PIPEFILES = ("Pipefile", "workflow/Pipefile")
 

@@ -40,9 +40,7 @@ def remember_fresh(
     _write(cache, key, plan, looked_ns, graph)
 
 
-def _write(
-    cache: Path, key: str, plan: fresh.FreshPlan, looked_ns: int, graph: JobGraph
-) -> None:
+def _write(cache: Path, key: str, plan: fresh.FreshPlan, looked_ns: int, graph: JobGraph) -> None:
     numbers = {path: number for number, path in enumerate(plan.names())}
     try:
         packed = known.pack(graph, numbers) or b""
@@ -100,4 +98,3 @@ def _renumbered(
         numbers = {path: number for number, path in enumerate(names)}
         packed = known.renumber(packed, [numbers[path] for path in found.names])
     fresh.remember(cache, key, plan, looked_ns, packed)
-

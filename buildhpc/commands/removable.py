@@ -48,9 +48,9 @@ def keep_reason(output: Output, *, unprotect: bool, force: bool) -> str | None:
     path = output.path
     if output.run is not None:
         return f"belongs to run {output.run}, which is alive"
-    if os.path.islink(path):  # noqa: PTH114 - a str is at hand
+    if os.path.islink(path):
         return None
-    found = os.stat(path)  # noqa: PTH116 - a str is at hand
+    found = os.stat(path)
     if stat.S_ISDIR(found.st_mode) and "directory" not in output.flags:
         return "is a folder, and no rule says `directory(...)` of it"
     now = disk.look(path)

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from buildhpc.commands.build import edited_lines
+from buildhpc.commands.checks import check_needs, check_protected, limits_of
 from buildhpc.commands.common import warn
 from buildhpc.commands.work import PlanWork, TempKeeper
-from buildhpc.commands.checks import check_needs, check_protected, limits_of
 from buildhpc.messages import plan as messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
@@ -33,7 +33,7 @@ from buildhpc.run.recipes import Place
 from buildhpc.run.spec import JobSpec, Outcome, Recipe
 from buildhpc.show.report import FailedJob, Reporter, Summary, reporter_for, tail
 from buildhpc.show.text import nothing_to_do
-from buildhpc.state.claims import Claimed, Foreign, JobToClaim
+from buildhpc.state.claims import Claimed, Foreign, JobToClaim, runs_over
 from buildhpc.state.database import State, open_state
 from buildhpc.state.recorder import Recorder, RunInfo
 from buildhpc.state.snapshot import change_counter
@@ -68,6 +68,7 @@ class Session:
             check_protected(plan, unprotect=self._args.unprotect)
             check_needs(plan, self._describer("plan"), self._limits)
             claimed = self._recorder.claim([_to_claim(step) for step in plan.steps], seen)
+            self._take_over(claimed)
             if not claimed.changed:
                 break
             seen = self._state.generation()
@@ -76,7 +77,6 @@ class Session:
                 if not (self._args.quiet or self._args.json):
                     print(nothing_to_do(plan.total))
                 return 0
-        self._take_over(claimed)
         if not self._args.quiet:
             for line in edited_lines(plan.edited):
                 print(line, file=sys.stderr)
@@ -103,9 +103,12 @@ class Session:
         return str(path)
 
     def _scratch(self) -> Path:
-        path = Path(".hpcmake") / f"run-{self._recorder.id}"
+        path = self._own_folder()
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def _own_folder(self) -> Path:
+        return Path(".hpcmake") / f"run-{self._recorder.id}"
 
     def _marker(self, run: int) -> str:
         folder = hashlib.sha256(os.path.realpath(".").encode(errors="surrogateescape"))
@@ -115,13 +118,18 @@ class Session:
         """Deal with runs that died: end what they left running, and say so."""
         for run in claimed.dead:
             warn(messages.taken_over(run.id, run.host, run.pid))
-            if run.host != socket.gethostname():
+        # Also what a run left that another one found dead a moment ago and still deals with:
+        # its jobs are free by now, and must not start beside what is left of them.
+        folders = [path for path in Path(".hpcmake").glob("run-*") if path != self._own_folder()]
+        over = self._state.read(runs_over) if folders else {}
+        for folder in folders:
+            number = int(folder.name.removeprefix("run-"))
+            if over.get(number) != socket.gethostname():
                 continue
-            left = orphans.find(self._marker(run.id))
-            if left:
+            if left := orphans.find(self._marker(number)):
                 orphans.kill(left, 5.0)
                 warn(messages.orphans_ended(len(left)))
-            remove_tree(Path(".hpcmake") / f"run-{run.id}")
+            remove_tree(folder)
         for orphan in claimed.orphans:
             if orphan.host == socket.gethostname():
                 self._recorder.lost(orphan)
@@ -170,9 +178,7 @@ class Session:
             remove_files(keeper.left_over(os.path.lexists))
         return executor.interrupted
 
-    def _handle(
-        self, event: Event, work: PlanWork, keeper: TempKeeper, reporter: Reporter
-    ) -> None:
+    def _handle(self, event: Event, work: PlanWork, keeper: TempKeeper, reporter: Reporter) -> None:
         """Record what happened, then show it."""
         if isinstance(event, Started):
             self._recorder.started(event.spec, event.pid or None, event.log)
@@ -255,9 +261,9 @@ class Session:
             if state != "done":
                 # Whoever had it left it undone: now it is ours, unless another run was faster.
                 claimed = self._recorder.claim([_to_claim(work.steps[task])])
+                self._take_over(claimed)
                 if name in claimed.foreign:
                     continue
-                self._take_over(claimed)
             del work.theirs[task]
             if state == "done":
                 done.append(name)

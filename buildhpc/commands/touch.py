@@ -78,7 +78,7 @@ def _record(job: Job, recipe: str, stamps: Mapping[str, Stamp], now_ns: int) -> 
     inputs = tuple(stamps.get(path) for path in job.inputs)
     hashes = {}
     for path, stamp in zip(job.inputs, inputs, strict=True):
-        if stamp is None or os.path.isdir(path):  # noqa: PTH112 - a str is at hand
+        if stamp is None or os.path.isdir(path):
             continue
         racy = fresh.is_racy(stamp.mtime_ns, now_ns) and stamp.size <= _SMALL
         if (racy or path in job.content) and (known := disk.digest(path)) is not None:

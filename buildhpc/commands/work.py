@@ -111,6 +111,11 @@ class PlanWork:
         """The files that the jobs of the plan read."""
         return frozenset(path for step in self.steps for path in step.job.inputs)
 
+    @cached_property
+    def _by_content(self) -> frozenset[str]:
+        """The files that jobs of the plan compare by content."""
+        return frozenset(path for step in self.steps for path in step.job.content)
+
     def _identity(self, path: str, stamp: Stamp | None) -> Stamp | None:
         """The stamp a file is known by: one that was put back is what it was."""
         return self._put_back.get(path, stamp)
@@ -167,6 +172,9 @@ class PlanWork:
         self._put_back.update(self._restored(job))
         outputs = tuple(self._identity(path, disk.look(path)) for path in job.outputs)
         inputs = zip(job.inputs, seen.stamps, strict=False)
+        for path in job.temp if self._evidence.content else job.temp & self._by_content:
+            if (known := disk.digest(path)) is not None:
+                seen.hashes[path] = known
         text = self._recipes.text(job)
         record = Record(
             "done",

@@ -74,9 +74,7 @@ def _read(text: str, at: int, base: Span, *, wildcards: bool) -> tuple[int, Fiel
 
 
 def _steps(text: str) -> tuple[str | int, ...]:
-    return tuple(
-        int(index) if index else (name or key) for name, index, key in _STEP.findall(text)
-    )
+    return tuple(int(index) if index else (name or key) for name, index, key in _STEP.findall(text))
 
 
 def _matching(text: str, at: int) -> int | None:

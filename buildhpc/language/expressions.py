@@ -106,8 +106,7 @@ def _text(node: syntax.Text, names: Names) -> Thunk:
         value: Any = undouble(unescape(parts[0]))
         return _constant(normal(value) if names.path and value else value)
     pieces = [
-        undouble(unescape(part)) if isinstance(part, str) else _field(part, names)
-        for part in parts
+        undouble(unescape(part)) if isinstance(part, str) else _field(part, names) for part in parts
     ]
     if names.braces != "error" and any(isinstance(piece, Wild) for piece in pieces):
         return _pattern_text(pieces)
@@ -413,7 +412,7 @@ def _helper_call(node: syntax.Call, names: Names) -> Thunk:
         named = {name: keyword(scope) for name, keyword in keywords.items()}
         try:
             result = function(*values, **named)
-        except Exception as error:  # noqa: BLE001 - the user's own code: worded, kept as cause
+        except Exception as error:
             raise messages.helper_failed(node.function.span.text, error, node.span) from error
         return wrap(node.function.span.text, result)
 

@@ -312,7 +312,8 @@ def _flag(name: str) -> Callable[[Any], Any]:
             return [call(item) for item in value]
         if value is None:
             return None
-        return Path(_text(name, value), (name,))
+        _text(name, value)
+        return Path(value, (name,))  # with the flags and the pin that it has
 
     return call
 
@@ -332,7 +333,9 @@ FUNCTIONS: dict[str, Function] = {
     "range": Function(_range, "range(first, end, step)", 1, 3),
     "zip": Function(_zip, "zip(list, list)", 1, 99),
     "product": Function(
-        lambda *lists: [list(row) for row in itertools.product(*(_items("product", e) for e in lists))],
+        lambda *lists: [
+            list(row) for row in itertools.product(*(_items("product", e) for e in lists))
+        ],
         "product(list, list)",
         1,
         99,
@@ -354,7 +357,6 @@ FUNCTIONS: dict[str, Function] = {
     "stem": Function(_stem, "stem(path)", 1, 1),
     "expand": Function(_expand, 'expand("{x}.txt", x = xs)', 1, 1, keywords=True, pattern=True),
     **{
-        name: Function(_flag(name), f"{name}(path)", 1, 1)
-        for name in (*OUTPUT_FLAGS, *INPUT_FLAGS)
+        name: Function(_flag(name), f"{name}(path)", 1, 1) for name in (*OUTPUT_FLAGS, *INPUT_FLAGS)
     },
 }

@@ -11,7 +11,7 @@ from buildhpc.language.values import Fields, Unfilled, kind
 from buildhpc.quantities import Duration, Size
 
 
-class Unfit(Exception):  # noqa: N818 - worded with its place by the evaluator
+class Unfit(Exception):  # noqa: N818 - the evaluator makes an error of it
     """The operands do not fit the operator, or each other."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from buildhpc.diagnostics import nearest
 
 
-class Missing(Exception):  # noqa: N818 - not an error by itself: the evaluator words it
+class Missing(Exception):  # noqa: N818 - the evaluator makes an error of it
     """An attribute or an index that a value does not have; `near` are names like it."""
 
     def __init__(self, text: str, near: Sequence[str] = ()) -> None:

@@ -1,1 +1,1 @@
-
+"""The wording of every problem, a function each."""

@@ -21,7 +21,9 @@ def no_rule(
     elif not chain:
         notes.append(Note("help", "`hpcmake graph` shows the rules and what they make"))
     return HpcmakeError(
-        Problem("no-rule", f"no rule makes `{path}`, and the file does not exist", span, tuple(notes))
+        Problem(
+            "no-rule", f"no rule makes `{path}`, and the file does not exist", span, tuple(notes)
+        )
     )
 
 
@@ -37,16 +39,22 @@ def cannot_make(path: str, rule: str, span: Span, needs: Sequence[str]) -> Note:
     return Note("note", f"rule `{rule}` could make `{path}`, but needs {', '.join(needs)}", span)
 
 
-def ambiguous(
-    path: str, first: tuple[str, Span], second: tuple[str, Span]
-) -> HpcmakeError:
+def ambiguous(path: str, first: tuple[str, Span], second: tuple[str, Span]) -> HpcmakeError:
     """Two rules that could both make a path, none better than the other."""
     notes = (
         Note("note", f"rule `{second[0]}` could as well", second[1]),
-        Note("help", f"say which wins: `prefer {first[0]} > {second[0]}`; or narrow a wildcard with `where:`"),
+        Note(
+            "help",
+            f"say which wins: `prefer {first[0]} > {second[0]}`; or narrow one by `where:`",
+        ),
     )
     return HpcmakeError(
-        Problem("ambiguous", f"rules `{first[0]}` and `{second[0]}` could both make `{path}`", first[1], notes)
+        Problem(
+            "ambiguous",
+            f"rules `{first[0]}` and `{second[0]}` could both make `{path}`",
+            first[1],
+            notes,
+        )
     )
 
 
@@ -57,7 +65,12 @@ def two_makers(path: str, first: tuple[str, Span], second: tuple[str, Span]) -> 
         Note("help", "give each its own output; a file has one job that makes it"),
     )
     return HpcmakeError(
-        Problem("two-makers", f"two jobs would write `{path}`: `{first[0]}` and `{second[0]}`", first[1], notes)
+        Problem(
+            "two-makers",
+            f"two jobs would write `{path}`: `{first[0]}` and `{second[0]}`",
+            first[1],
+            notes,
+        )
     )
 
 
@@ -83,14 +96,24 @@ def wildcard_target(rule: str, pattern: str, example: str, span: Span) -> Hpcmak
     """A rule with wildcards as a target."""
     notes = (Note("help", f"ask for one of its files: `hpcmake {example}`"),)
     return HpcmakeError(
-        Problem("wildcard-target", f"rule `{rule}` makes `{pattern}`: which of them is not said", span, notes)
+        Problem(
+            "wildcard-target",
+            f"rule `{rule}` makes `{pattern}`: which of them is not said",
+            span,
+            notes,
+        )
     )
 
 
 def no_rules(path: str) -> HpcmakeError:
     """A Pipefile without a single rule."""
     return HpcmakeError(
-        Problem("no-rules", f"`{path}` has no rules", None, (Note("help", "`hpcmake init` writes an example"),))
+        Problem(
+            "no-rules",
+            f"`{path}` has no rules",
+            None,
+            (Note("help", "`hpcmake init` writes an example"),),
+        )
     )
 
 
@@ -98,13 +121,17 @@ def unknown_rule_option(option: str, name: str, known: Iterable[str]) -> Hpcmake
     """`--force-rule`, `--until`, `--omit` with a rule that does not exist."""
     close = nearest(name, known)
     notes = (Note("help", f"the nearest name is `{close[0]}`"),) if close else ()
-    return HpcmakeError(Problem("unknown-rule", f"`{option} {name}`: there is no rule `{name}`", None, notes))
+    return HpcmakeError(
+        Problem("unknown-rule", f"`{option} {name}`: there is no rule `{name}`", None, notes)
+    )
 
 
 def until_not_needed(name: str) -> HpcmakeError:
     """`--until R` where nothing asked for needs R."""
     return HpcmakeError(
-        Problem("not-needed", f"`--until {name}`: nothing that was asked for needs rule `{name}`", None)
+        Problem(
+            "not-needed", f"`--until {name}`: nothing that was asked for needs rule `{name}`", None
+        )
     )
 
 
@@ -122,8 +149,9 @@ def protected(paths: Sequence[str]) -> HpcmakeError:
 def never_fits(job: str, why: str, span: Span) -> HpcmakeError:
     """A job whose needs this machine can never satisfy."""
     notes = (Note("help", "ask for less, or raise `--limit` where the machine has more"),)
-    return HpcmakeError(Problem("never-fits", f"job `{job}` could never run here: {why}", span, notes))
-
+    return HpcmakeError(
+        Problem("never-fits", f"job `{job}` could never run here: {why}", span, notes)
+    )
 
 
 def missing_input(path: str, job: str) -> HpcmakeError:
@@ -136,7 +164,9 @@ def source_changed(paths: Sequence[str], job: str) -> Problem:
     """Inputs that changed while the job that reads them ran."""
     shown = ", ".join(f"`{path}`" for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
     notes = (Note("note", "it is not known which state the job saw; the next build runs it again"),)
-    return Problem("changed-while-running", f"{shown} changed while `{job}` ran", None, notes, "warning")
+    return Problem(
+        "changed-while-running", f"{shown} changed while `{job}` ran", None, notes, "warning"
+    )
 
 
 def taken_over(run: int, host: str, pid: int) -> Problem:
@@ -158,4 +188,6 @@ def cannot_remove(path: str, why: str) -> Problem:
 
 def handler_failed(event: str, code: int) -> Problem:
     """The block of an `on ...:` statement failed."""
-    return Problem("handler-failed", f"`on {event}` ended with exit code {code}", None, (), "warning")
+    return Problem(
+        "handler-failed", f"`on {event}` ended with exit code {code}", None, (), "warning"
+    )

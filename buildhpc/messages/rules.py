@@ -55,9 +55,7 @@ def bare_minutes(directive: str, number: str, span: Span) -> HpcmakeError:
         help_text = f"write `{number}m` for minutes, `{number}h` for hours"
     else:
         help_text = f"write `{number}M` or `{number}G`"
-    return _error(
-        "no-unit", f"`{directive}: {number}` has no unit", span, Note("help", help_text)
-    )
+    return _error("no-unit", f"`{directive}: {number}` has no unit", span, Note("help", help_text))
 
 
 def name_twice(what: str, name: str, span: Span, first: Span) -> HpcmakeError:
@@ -115,7 +113,10 @@ def bad_setting(text: str, why: str) -> HpcmakeError:
 def unknown_wildcard(name: str, span: Span, known: Sequence[str]) -> HpcmakeError:
     """`where:` names a wildcard that the outputs do not have."""
     return _error(
-        "unknown-wildcard", f"no output has a wildcard `{name}`", span, *help_near(nearest(name, known))
+        "unknown-wildcard",
+        f"no output has a wildcard `{name}`",
+        span,
+        *help_near(nearest(name, known)),
     )
 
 
@@ -164,7 +165,9 @@ def empty_path(span: Span) -> HpcmakeError:
 
 def unknown_rule(name: str, span: Span | None, known: Iterable[str]) -> HpcmakeError:
     """A rule that does not exist."""
-    return _error("unknown-rule", f"there is no rule `{name}`", span, *help_near(nearest(name, known)))
+    return _error(
+        "unknown-rule", f"there is no rule `{name}`", span, *help_near(nearest(name, known))
+    )
 
 
 def prefer_cycle(names: Sequence[str], span: Span) -> HpcmakeError:
@@ -186,7 +189,10 @@ def bad_retry_class(name: str, span: Span, known: Sequence[str]) -> HpcmakeError
     """`retries:` by a class of failure that does not exist."""
     shown = ", ".join(f"`{each}`" for each in known)
     return _error(
-        "bad-retries", f"there is no class of failure `{name}`", span, Note("help", f"there are {shown}")
+        "bad-retries",
+        f"there is no class of failure `{name}`",
+        span,
+        Note("help", f"there are {shown}"),
     )
 
 

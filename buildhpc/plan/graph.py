@@ -333,7 +333,9 @@ class GraphBuilder:
         if job is not None and (item := input_span(self._pipeline, job, failure.path)) is not None:
             span = item.span
         if failure.cycle:
-            return messages.cycle(failure.cycle, span or next(iter(self._pipeline.rules.values())).span)
+            return messages.cycle(
+                failure.cycle, span or next(iter(self._pipeline.rules.values())).span
+            )
         return messages.no_rule(failure.path, chain, self._near(failure.path), span)
 
     def _near(self, path: str) -> list[str]:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from buildhpc.rules.model import Rule
 
-
 # One for all jobs: an empty set takes 216 bytes.
 _NONE: frozenset[str] = frozenset()
 

@@ -33,12 +33,17 @@ def _forward(
     """Stale jobs in the order of the graph; staleness flows down it."""
     reasons: dict[Job, Reason] = {}
     remade: dict[str, Job] = {}
+    unknown: dict[str, Job] = {}
     for job in graph.jobs:
         path = None
         if remade:
             # An ancient input that will be made anew is no reason.
             path = next((p for p in job.inputs if p in remade and p not in job.ancient), None)
-        reason = stale(job, evidence, path, remade[path].name if path else None)
+        if unknown and path is None and job.name in evidence.records:
+            # It is not known whether what is put back is what this job used.
+            path = next((p for p in job.inputs if p in unknown and p not in job.ancient), None)
+        maker = (remade.get(path) or unknown[path]).name if path else None
+        reason = stale(job, evidence, path, maker)
         if reason is not None:
             reasons[job] = reason
             remade.update((output, job) for output in job.outputs)
@@ -47,6 +52,8 @@ def _forward(
         elif job in restored:
             # What is only put back is as it was; what is there will have a new time.
             remade.update((o, job) for o in job.outputs if evidence.disk.get(o) is not None)
+            if job.name not in evidence.records:
+                unknown.update((o, job) for o in job.outputs)
     return reasons
 
 
@@ -70,7 +77,7 @@ def _restore_temps(
 
 def _predecessors(job: Job, graph: JobGraph, planned: Mapping[Job, Reason]) -> tuple[str, ...]:
     maker = graph.maker
-    found = {}
+    found: dict[str, None] = {}
     for path in job.inputs:
         other = maker.get(path)
         if other is not None and other in planned:

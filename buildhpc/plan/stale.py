@@ -54,10 +54,7 @@ def stale(job: Job, evidence: Evidence, remade: str | None, upstream: str | None
     reason = missing_output(job, evidence)
     if reason is None:
         record = evidence.records.get(job.name)
-        if record is None:
-            reason = _unrecorded(job, evidence)
-        else:
-            reason = _recorded(job, record, evidence)
+        reason = _recorded(job, record, evidence) if record else _unrecorded(job, evidence)
     if reason is None and remade is not None:
         reason = Reason("upstream", path=remade, job=upstream)
     if reason is None and job.name in evidence.forced:
@@ -87,7 +84,9 @@ def _recorded(job: Job, record: Record, evidence: Evidence) -> Reason | None:
     if record.state == "failed":
         return Reason("failed", f"its last attempt failed: {record.failure}", old=record.failure)
     if record.state != "done":
-        return Reason("unfinished", _UNFINISHED.get(record.state, "its last attempt never finished"))
+        return Reason(
+            "unfinished", _UNFINISHED.get(record.state, "its last attempt never finished")
+        )
     return _made_by_other(job, record, evidence) or _differs(job, record, evidence)
 
 
@@ -113,7 +112,10 @@ def _differs(job: Job, record: Record, evidence: Evidence) -> Reason | None:
             return _other_inputs(job, record)
     if record.recipe != evidence.recipe(job):
         return Reason(
-            "recipe-changed", "its recipe or parameters changed", old=record.recipe, new=evidence.recipe(job)
+            "recipe-changed",
+            "its recipe or parameters changed",
+            old=record.recipe,
+            new=evidence.recipe(job),
         )
     return None
 
@@ -125,24 +127,30 @@ def _changed_input(job: Job, record: Record, evidence: Evidence) -> Reason | Non
             continue
         new = evidence.disk.get(path)
         if new is None:  # a temp that is gone; a missing source never gets this far
-            new = _left_by_maker(path, evidence)
-            if new is None or (old is not None and same_stamp(old, new)):
-                continue
-            text = f"`{path}` was made anew since, and is temporary"
-            return Reason("input-changed", text, path, old=shown(old), new=shown(new))
-        text = _compare(path, old, new, record.hashes.get(path), job, evidence)
+            new, text = _compare_gone(path, old, record.hashes.get(path), job, evidence)
+        else:
+            text = _compare(path, old, new, record.hashes.get(path), job, evidence)
         if text is not None:
             return Reason("input-changed", text, path, old=shown(old), new=shown(new))
     return None
 
 
-def _left_by_maker(path: str, evidence: Evidence) -> Stamp | None:
-    """The stamp that a removed temp file had when its job ended, None where it is not known."""
+def _compare_gone(
+    path: str, old: Stamp | None, known: str | None, job: Job, evidence: Evidence
+) -> tuple[Stamp | None, str | None]:
+    """What a removed temp file was when its job ended, and how that differs from what was
+    recorded; None when it does not, or when it is not known."""
     maker = evidence.makers.get(path)
     record = evidence.records.get(maker.name) if maker is not None else None
     if record is None or record.state != "done" or path not in record.outputs:
-        return None
-    return record.output_stamps[record.outputs.index(path)]
+        return None, None
+    new = record.output_stamps[record.outputs.index(path)]
+    if new is None or old is None or same_stamp(old, new):
+        return new, None
+    by_content = evidence.content or path in job.content
+    if by_content and known is not None and known == record.hashes.get(path):
+        return new, None
+    return new, f"`{path}`, which is temporary, was made anew"
 
 
 def _compare(
@@ -212,7 +220,9 @@ def edited_outputs(job: Job, record: Record | None, evidence: Evidence) -> list[
 
 
 def _other_rule(path: str, maker: str) -> Reason:
-    return Reason("other-rule", f"`{path}` was made last by another job, `{maker}`", path, old=maker)
+    return Reason(
+        "other-rule", f"`{path}` was made last by another job, `{maker}`", path, old=maker
+    )
 
 
 def _unrecorded(job: Job, evidence: Evidence) -> Reason | None:
@@ -224,8 +234,10 @@ def _unrecorded(job: Job, evidence: Evidence) -> Reason | None:
         record = evidence.records.get(maker)
         if record is None or not _renamed(job, record, evidence):
             return _other_rule(path, maker)
-        return _recorded(job, record, evidence) if record.state != "done" else _differs(
-            job, record, evidence
+        return (
+            _recorded(job, record, evidence)
+            if record.state != "done"
+            else _differs(job, record, evidence)
         )
     return _newer_input(job, evidence)
 

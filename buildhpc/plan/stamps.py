@@ -31,7 +31,8 @@ class Record(NamedTuple):
     inputs, input_stamps: in the order of the job, taken just before it started; None: missing.
     outputs, output_stamps: taken just after it ended.
     hashes: path -> SHA-256 in hex, of the inputs that are compared by content or that changed
-        so shortly before the job started that their stamp alone proves nothing.
+        so shortly before the job started that their stamp alone proves nothing; and of the temp
+        outputs that are compared by content, since they will be gone.
 
     With a state other than `done` the rest is that of the last success, or empty.
     """

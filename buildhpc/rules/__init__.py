@@ -1,1 +1,1 @@
-
+"""What a Pipefile says, checked: rules, directives, configuration."""

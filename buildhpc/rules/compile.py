@@ -23,15 +23,9 @@ from buildhpc.language.shell import Slot, slots_of
 from buildhpc.language.values import Path, kind
 from buildhpc.messages import language as language_messages
 from buildhpc.messages import rules as messages
-from buildhpc.rules.directives import (
-    DIRECTIVES,
-    FAILURE_CLASSES,
-    FOREIGN,
-    NOT_IN_DEFAULTS,
-    RECIPES,
-    RESERVED,
-)
+from buildhpc.rules.directives import DIRECTIVES, RECIPES, RESERVED
 from buildhpc.rules.model import InputItem, Output, RecipeCode, Rule, Value
+from buildhpc.rules.shapes import check_directive
 
 _ALWAYS = frozenset({"input", "output", "params", "wildcards", "attempt", "cores", "log"})
 _WITHOUT_INPUT = frozenset({"wildcards", "rules"})
@@ -128,51 +122,9 @@ def _directives(
         if default is not None and DIRECTIVES[name].shape == "named":
             labels = {item.label.name for item in directive.items if item.label}
             kept = [i for i in default.items if i.label and i.label.name not in labels]
-            directive = replace(directive, items=(*kept, *directive.items))  # noqa: PLW2901 - merged
+            directive = replace(directive, items=(*kept, *directive.items))
         merged[name] = directive
     return merged
-
-
-def check_directive(directive: syntax.Directive, *, default: bool = False) -> None:
-    """Whether a directive exists and is written as it must be. Raises: HpcmakeError."""
-    name, items = directive.name, directive.items
-    row = DIRECTIVES.get(name)
-    if row is None:
-        raise messages.unknown_directive(name, directive.span, DIRECTIVES, FOREIGN.get(name))
-    if default and name in NOT_IN_DEFAULTS:
-        raise messages.not_in_defaults(name, directive.span)
-    labelled = [item for item in items if item.label is not None]
-    if row.shape == "flag":
-        if items or directive.block:
-            raise messages.wrong_shape(name, "no value", directive.span)
-        return
-    if directive.block is None and not items:
-        raise messages.wrong_shape(name, "a value", directive.span)
-    if row.shape in ("one", "recipe") and (len(items) > 1 or labelled):
-        span = items[1].span if len(items) > 1 else items[0].span
-        raise messages.wrong_shape(name, "one value, without a name", span)
-    if row.shape == "many" and labelled:
-        raise messages.wrong_shape(name, "values without names", labelled[0].span)
-    if row.shape in ("named", "where") and len(labelled) < len(items):
-        bare = next(item for item in items if item.label is None)
-        raise messages.wrong_shape(name, "names with values: `name = value`", bare.span)
-    if row.shape != "where" and any(item.relation == "in" for item in items):
-        wrong = next(item for item in items if item.relation == "in")
-        raise messages.wrong_shape(name, "no `in`", wrong.span)
-    if row.shape == "retries" and labelled and (len(labelled) < len(items)):
-        raise messages.wrong_shape(name, "one number, or a number by class", directive.span)
-    _check_labels(name, labelled)
-
-
-def _check_labels(name: str, labelled: list[syntax.Item]) -> None:
-    seen: set[str] = set()
-    for item in labelled:
-        assert item.label is not None
-        if item.label.name in seen:
-            raise messages.label_twice(item.label.name, item.label.span)
-        seen.add(item.label.name)
-        if name == "retries" and item.label.name.replace("_", "-") not in FAILURE_CLASSES:
-            raise messages.bad_retry_class(item.label.name, item.label.span, FAILURE_CLASSES)
 
 
 def _when(directive: syntax.Directive, names: Names) -> bool:
@@ -271,9 +223,9 @@ def _is_many(node: syntax.Expression) -> bool:
 def _check_flags(node: syntax.Expression, side: str) -> None:
     wrong = INPUT_FLAGS if side == "output" else OUTPUT_FLAGS
     for inner in walk(node):
-        if isinstance(inner, syntax.Call) and isinstance(inner.function, syntax.Name):
-            if inner.function.name in wrong:
-                raise messages.flag_on_wrong_side(inner.function.name, side, inner.function.span)
+        function = inner.function if isinstance(inner, syntax.Call) else None
+        if isinstance(function, syntax.Name) and function.name in wrong:
+            raise messages.flag_on_wrong_side(function.name, side, function.span)
 
 
 def walk(node: object) -> Iterator[object]:

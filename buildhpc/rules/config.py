@@ -99,5 +99,3 @@ def _json(path: str, text: str, span: Span | None) -> Any:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise messages.bad_config(path, str(error)[:1].lower() + str(error)[1:], span) from None
-
-

@@ -18,7 +18,6 @@ from buildhpc.messages import rules as messages
 from buildhpc.rules.compile import (
     Surroundings,
     block_span,
-    check_directive,
     check_slots,
     compile_rule,
     constraint,
@@ -26,6 +25,7 @@ from buildhpc.rules.compile import (
 from buildhpc.rules.config import apply, merge, read_config
 from buildhpc.rules.directives import RESERVED
 from buildhpc.rules.model import Handler, Pipeline, Rule
+from buildhpc.rules.shapes import check_directive
 
 Parse = Callable[[str, bytes], syntax.Tree]
 Settings = Sequence[tuple[tuple[str, ...], Any]]
@@ -199,7 +199,7 @@ class _Loader:
         self._lets[node.name.name] = node.name.span
         self._constants[node.name.name] = Helper(node.name.name, module)
 
-    def _prefer_rules(self, node: syntax.Prefer, _here: _File) -> None:
+    def _prefer_rules(self, node: syntax.Prefer, _: _File) -> None:
         self._prefer.append(node)
 
     def _rule(self, node: syntax.RuleDefinition, here: _File) -> None:
@@ -214,10 +214,8 @@ class _Loader:
         if rule is not None:
             self._rules[name] = rule
 
-    def _on(self, node: syntax.On, here: _File) -> None:
-        names = Names(
-            dict(self._constants), self._world, late=frozenset({"run", "log", "failed"})
-        )
+    def _on(self, node: syntax.On, _: _File) -> None:
+        names = Names(dict(self._constants), self._world, late=frozenset({"run", "log", "failed"}))
         block = node.block
         parts = slots_of(block.text, lambda start, end: block_span(block, start, end))
         check_slots(parts, names, self._problems)
@@ -294,4 +292,3 @@ def _import(path: str, code: bytes, folder: str, span: Span) -> Any:
     except Exception as error:
         raise messages.cannot_import(path, error, span) from error
     return module
-

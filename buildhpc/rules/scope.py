@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from buildhpc.diagnostics import Span, nearest
@@ -10,7 +10,7 @@ from buildhpc.language.expressions import items_of
 from buildhpc.language.patterns import Pattern, normal
 from buildhpc.language.values import Fields, Files, Missing, Path, Unfilled, kind
 from buildhpc.messages import rules as messages
-from buildhpc.quantities import Duration, Size, quantity
+from buildhpc.rules.checked import checked
 from buildhpc.rules.directives import DIRECTIVES
 from buildhpc.rules.model import Pipeline, Rule
 
@@ -74,29 +74,30 @@ class JobScope(dict[str, Any]):
     def _compute(self, name: str) -> Any:
         if name in self.granted:
             return self.granted[name]
-        if name == "wildcards":
-            return Fields("`wildcards`", self._wildcards)
-        if name == "input":
-            return self._inputs()
-        if name == "output":
-            return self._outputs()
-        if name == "rules":
-            return RulesView(self._pipeline, self._wildcards)
-        if name == "params":
-            return Fields("`params`", self.named("params"))
+        compute = self._known.get(name)
+        if compute is not None:
+            return compute()
         if self._unfilled and (name in ("attempt", "log") or DIRECTIVES[name].need):
             return Unfilled("{" + name + "}")
         if name == "attempt":
             return 1
-        if name == "cores":
-            return self.directive("cores", 1)
-        if name == "args":
-            return arguments(self.named("args"))
         if DIRECTIVES[name].shape == "named":
             return Fields(f"`{name}`", self.named(name))
         if DIRECTIVES[name].shape == "many":
             return self.many(name)
-        return self.directive(name)
+        return self.directive(name, 1 if name == "cores" else None)
+
+    @property
+    def _known(self) -> dict[str, Callable[[], Any]]:
+        """Names that are more than a directive's value."""
+        return {
+            "wildcards": lambda: Fields("`wildcards`", self._wildcards),
+            "input": self._inputs,
+            "output": self._outputs,
+            "rules": lambda: RulesView(self._pipeline, self._wildcards),
+            "params": lambda: Fields("`params`", self.named("params")),
+            "args": lambda: arguments(self.named("args")),
+        }
 
     def _inputs(self) -> Files:
         paths: list[str] = []
@@ -192,102 +193,7 @@ def arguments(values: Mapping[str, Any]) -> list[str]:
             continue
         words.append(f"--{name}")
         if value is not True:
-            words += [str(item) for item in (value if isinstance(value, (list, Files)) else [value])]
+            words += [
+                str(item) for item in (value if isinstance(value, (list, Files)) else [value])
+            ]
     return words
-
-
-def checked(name: str, value: Any, span: Span) -> Any:
-    """`value` if it is of the kind its directive takes."""
-    if isinstance(value, Unfilled):
-        return value
-    return _CHECKS[DIRECTIVES[name].value](name, value, span)
-
-
-def _count(name: str, value: Any, span: Span) -> int:
-    number = _whole(name, value, span)
-    if number < 1:
-        raise messages.wrong_value(name, "a number from 1 up", str(number), span)
-    return number
-
-
-def _whole(name: str, value: Any, span: Span) -> int:
-    if isinstance(value, str) and value.strip().lstrip("-").isdigit():
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or _is_quantity(value):
-        raise messages.wrong_value(name, "a whole number", _shown(value), span)
-    if value != int(value):
-        raise messages.wrong_value(name, "a whole number", str(value), span)
-    return int(value)
-
-
-def _size(name: str, value: Any, span: Span) -> Size:
-    return _quantity(name, value, span, Size, "a size such as `4G`")
-
-
-def _time(name: str, value: Any, span: Span) -> Duration:
-    return _quantity(name, value, span, Duration, "a time such as `1h30m`")
-
-
-def _quantity(name: str, value: Any, span: Span, wanted: type, words: str) -> Any:
-    if isinstance(value, str) and (read := quantity(value.strip())) is not None:
-        value = read
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and not _is_quantity(value):
-        raise messages.bare_minutes(name, str(value), span)
-    if not isinstance(value, wanted):
-        raise messages.wrong_value(name, words, _shown(value), span)
-    if float(value) <= 0:  # type: ignore[arg-type]
-        raise messages.wrong_value(name, f"{words} above nothing", str(value), span)
-    return value
-
-
-def _gpus(name: str, value: Any, span: Span) -> Any:
-    if isinstance(value, str):
-        model, _, count = value.rpartition(":")
-        if model and count.isdigit():
-            return value
-        raise messages.wrong_value(name, "a number or `MODEL:NUMBER`", _shown(value), span)
-    number = _whole(name, value, span)
-    if number < 0:
-        raise messages.wrong_value(name, "a number from 0 up", str(number), span)
-    return number
-
-
-def _text(name: str, value: Any, span: Span) -> str:
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    raise messages.wrong_value(name, "a text", _shown(value), span)
-
-
-def _number(name: str, value: Any, span: Span) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or _is_quantity(value):
-        raise messages.wrong_value(name, "numbers", _shown(value), span)
-    return value
-
-
-def _any(_name: str, value: Any, _span: Span) -> Any:
-    return value
-
-
-def _is_quantity(value: Any) -> bool:
-    return isinstance(value, (Size, Duration))
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return f'"{value}"'
-    return str(value) if _is_quantity(value) else kind(value)
-
-
-_CHECKS = {
-    "count": _count,
-    "whole": _whole,
-    "size": _size,
-    "time": _time,
-    "gpus": _gpus,
-    "text": _text,
-    "number": _number,
-    "any": _any,
-}
-

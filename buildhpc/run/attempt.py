@@ -1,7 +1,6 @@
 """One attempt of a job on this machine: a process group from its start to its last member."""
 
 # Paths are text here, and this runs once for every job.
-# ruff: noqa: PTH108
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The attempts that run on this machine at one time: started, watched, ended, cleaned up."""
 
 # Paths are text here, and this runs once for every job.
-# ruff: noqa: PTH100, PTH108, PTH116, PTH118, PTH120
 
 from __future__ import annotations
 

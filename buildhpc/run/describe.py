@@ -1,4 +1,4 @@
-"""From a job of the plan to what an attempt of it needs: everything filled in, nothing left open."""
+"""From a job of the plan to what an attempt of it needs, with everything filled in."""
 
 from __future__ import annotations
 

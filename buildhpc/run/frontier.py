@@ -28,6 +28,10 @@ class Frontier:
         """The tasks that wait for nothing."""
         return [task for task, waits in enumerate(self._waits) if not waits]
 
+    def is_open(self, task: int) -> bool:
+        """Whether the task is neither finished nor given up."""
+        return self._state[task] == _OPEN
+
     def finish(self, task: int) -> list[int]:
         """The tasks that waited for this one last, which is finished now."""
         self._settle(task)

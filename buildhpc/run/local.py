@@ -145,7 +145,9 @@ class LocalExecutor:
     def _start(self, grant: Grant) -> None:
         """Start a job, or find that there is nothing to start."""
         task = grant.task
-        if self._work.foreign(task):
+        if self._waiting.is_settled(task):
+            pass  # by another run, since it became ready
+        elif self._work.foreign(task):
             self._waiting.leave(task)
         elif not self._work.still_needed(task):
             self._waiting.tell(Unneeded(self._work.name(task)), finished=task)

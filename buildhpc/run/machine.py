@@ -1,7 +1,6 @@
 """What this machine, or the part of it that is ours, has: cores, memory, GPUs."""
 
 # Paths are text here.
-# ruff: noqa: PTH110, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 

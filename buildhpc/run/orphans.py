@@ -1,7 +1,6 @@
 """Processes that an earlier run left behind when it was killed, found by HPCMAKE_RUN."""
 
 # Paths are text here.
-# ruff: noqa: PTH116, PTH123
 
 from __future__ import annotations
 

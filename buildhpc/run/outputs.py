@@ -1,7 +1,6 @@
 """The files of one attempt: outputs made room for, looked for, finished, or removed."""
 
 # Paths are text here, and this runs for every output.
-# ruff: noqa: PTH101, PTH103, PTH104, PTH108, PTH110, PTH112, PTH114, PTH115, PTH116, PTH118, PTH120, PTH208
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The processes of this machine as /proc shows them; on systems without it, nothing is seen."""
 
 # Paths are text here, and this runs for every process each second.
-# ruff: noqa: PTH123, PTH208
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ hpcmake: it uses the standard library alone.
 """
 
 # Pathlib would cost every job its import.
-# ruff: noqa: PTH100, PTH109, PTH120, PTH123
 
 from __future__ import annotations
 

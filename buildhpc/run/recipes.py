@@ -1,7 +1,6 @@
 """From one attempt of a job to what is executed: command line, environment, files."""
 
 # Paths are text here, and this runs once for every job.
-# ruff: noqa: PTH100, PTH109, PTH110, PTH113, PTH118, PTH120, PTH122, PTH123
 
 from __future__ import annotations
 

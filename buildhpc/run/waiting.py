@@ -98,15 +98,22 @@ class Waiting:
         """Add an event; `finished`: the job that is finished with it."""
         self._events.append((event, finished))
 
+    def is_settled(self, task: int) -> bool:
+        """Whether what becomes of a job is known already."""
+        return not self._frontier.is_open(task)
+
     def leave(self, task: int) -> None:
         """Leave a job to the run that has it, until `settle`."""
         self._foreign.add(task)
 
     def settle(self, task: int, state: Literal["done", "failed", "released"]) -> None:
         """Tell what became of a job that another run had; `released`: nobody has it now."""
+        left = task in self._foreign
         self._foreign.discard(task)
         if state == "released":
-            self._offer(task)
+            # Before its turn has come nothing is to be done: it is ours then.
+            if left:
+                self._offer(task)
         elif state == "done":
             self._finish(task)
         else:

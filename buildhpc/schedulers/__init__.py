@@ -1,1 +1,1 @@
-
+"""Schedulers, a text-only module each."""

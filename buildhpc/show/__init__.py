@@ -1,1 +1,1 @@
-
+"""What people and programs are told."""

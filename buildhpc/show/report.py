@@ -310,7 +310,7 @@ def tail(path: str | None) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # a str is at hand
+        with open(path, "rb") as file:  # a str is at hand
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             data = file.read()
     except OSError:

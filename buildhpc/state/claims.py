@@ -121,6 +121,12 @@ def _running(connection: Connection) -> list[_Running]:
         ]
 
 
+def runs_over(connection: Connection) -> dict[int, str]:
+    """Run -> its host, of the runs that are over, however they ended."""
+    rows = connection.execute("SELECT id, host FROM run WHERE status != 'running'")
+    return {int(run): str(host) for run, host in rows}
+
+
 def orphans(connection: Connection) -> tuple[Orphan, ...]:
     """The attempts that never ended though their run did."""
     rows = connection.execute(

@@ -133,7 +133,8 @@ def _changes(files: list[str], before: array[int]) -> tuple[list[int], list[int]
     changed = [
         number
         for number in range(len(files))
-        if values[2 * number] != before[2 * number] or values[2 * number + 1] != before[2 * number + 1]
+        if values[2 * number] != before[2 * number]
+        or values[2 * number + 1] != before[2 * number + 1]
     ]
     return changed, gone
 

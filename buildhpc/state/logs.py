@@ -30,7 +30,7 @@ def fold_log(folder: str, home: str, path: str, name: str) -> Log:
     folder: the working folder. home: the folder of the state, normalised; a file outside of it
     is the user's, and stays as it is. Strings, since this is done once for each job.
     """
-    log = os.path.normpath(os.path.join(folder, path))  # noqa: PTH118
+    log = os.path.normpath(os.path.join(folder, path))
     if not log.startswith(home + os.sep):
         return Log(path=path)
     try:
@@ -52,4 +52,4 @@ def fold_log(folder: str, home: str, path: str, name: str) -> Log:
 def remove_log(path: str) -> None:
     """Remove a log file; one that is gone, or cannot go, is no harm."""
     with suppress(OSError):
-        os.unlink(path)  # noqa: PTH108  # once for each job
+        os.unlink(path)  # once for each job

@@ -36,7 +36,7 @@ def process_start(pid: int) -> int | None:
     Source: proc(5), `/proc/PID/stat`, fields 3 and 22.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # 3 times as fast as Path
+        with open(f"/proc/{pid}/stat", "rb") as file:  # 3 times as fast as Path
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None

@@ -64,7 +64,7 @@ def change_counter(seen: bytes) -> int:
 def unfinished(path: Path) -> bool:
     """Whether a transaction is under way, or was cut off by a kill."""
     try:
-        return os.stat(f"{path}-journal").st_size > 0  # noqa: PTH116  # as quick as it gets
+        return os.stat(f"{path}-journal").st_size > 0  # as quick as it gets
     except OSError:
         return False
 

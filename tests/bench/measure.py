@@ -24,7 +24,10 @@ def run_once(command: Sequence[str], folder: Path) -> Figures:
     """Run a command in a folder. Raises: RuntimeError when it fails."""
     begun = time.perf_counter()
     with subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     ) as process:
         assert process.stderr is not None
@@ -55,4 +58,5 @@ def in_turn(
 
 def median(figures: Sequence[Figures], name: str) -> float:
     """The median of one figure."""
-    return statistics.median(getattr(each, name) for each in figures)
+    values: list[float] = [getattr(each, name) for each in figures]
+    return statistics.median(values)

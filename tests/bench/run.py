@@ -65,7 +65,9 @@ class Bench:
             tools = self.tools(n)
             for command in tools.values():
                 run_once(command, folder)  # the first one may still write its notes
-            table(f"nothing to do, {2 * n + 1:,} jobs", in_turn(tools, folder, self._rounds), "ninja")
+            table(
+                f"nothing to do, {2 * n + 1:,} jobs", in_turn(tools, folder, self._rounds), "ninja"
+            )
 
     def dry(self) -> None:
         """`-n`, everything missing."""
@@ -75,7 +77,9 @@ class Bench:
             tools = self.tools(n, dry=True)
             if n > 10_000:
                 tools.pop("ninja", None)  # quadratic in the gather: 40 s and more
-            table(f"-n, all missing, {2 * n + 1:,} jobs", in_turn(tools, folder, self._rounds), "make")
+            table(
+                f"-n, all missing, {2 * n + 1:,} jobs", in_turn(tools, folder, self._rounds), "make"
+            )
 
     def one(self) -> None:
         """One source changed; the figures are of the whole build of three jobs."""
@@ -105,7 +109,8 @@ class Bench:
                     run_once(tools["hpcmake"], folder)
                     run_once(tools["hpcmake"], folder)
             table(f"one source changed, {2 * n + 1:,} jobs", found, "ninja")
-            print(f"  until hpcmake's first job wrote its output: {sorted(started)[len(started) // 2]:.2f} s")
+            middle = sorted(started)[len(started) // 2]
+            print(f"  until hpcmake's first job wrote its output: {middle:.2f} s")
 
     def run(self) -> None:
         """Trivial jobs, two at a time, from nothing."""
@@ -115,7 +120,11 @@ class Bench:
                 name: [*command, "-j2"] if name == "hpcmake" else command
                 for name, command in self.tools(n if n > 500 else 10**6).items()
             }
-            found = in_turn(tools, folder, min(self._rounds, 3), lambda n=n, f=folder: remove_outputs(f, n))
+
+            def clear(folder: Path = folder, n: int = n) -> None:
+                remove_outputs(folder, n)
+
+            found = in_turn(tools, folder, min(self._rounds, 3), clear)
             table(f"{2 * n + 1:,} trivial jobs, -j2", found, "ninja", per=2 * n + 1)
 
     def parse(self) -> None:
@@ -130,8 +139,11 @@ class Bench:
             table(f"{rules:,} rules, read for -n of one target", in_turn(commands, folder, 3), None)
             run_once([*self._hpcmake, "-q", "o0"], folder)
             run_once([*self._hpcmake, "-q", "o0"], folder)
-            table(f"{rules:,} rules, unchanged, nothing to do",
-                  in_turn({"unchanged": [*self._hpcmake, "-q", "o0"]}, folder, 3), None)
+            table(
+                f"{rules:,} rules, unchanged, nothing to do",
+                in_turn({"unchanged": [*self._hpcmake, "-q", "o0"]}, folder, 3),
+                None,
+            )
 
     def shapes(self) -> None:
         """One job with very many inputs; a very long chain."""
@@ -144,9 +156,15 @@ class Bench:
                 f'rule all:\n    output: "o"\n    input: "s.{{i}}" for i in range({count})\n'
                 '    shell: "wc -l < {input:file} > {output}"\n'
             )
-            clear = lambda f=folder: shutil.rmtree(f / ".hpcmake", ignore_errors=True)
-            table(f"one job of {count:,} inputs",
-                  in_turn({"build": [*self._hpcmake, "-q", "--force"]}, folder, 3, clear), None)
+
+            def clear(folder: Path = folder) -> None:
+                shutil.rmtree(folder / ".hpcmake", ignore_errors=True)
+
+            table(
+                f"one job of {count:,} inputs",
+                in_turn({"build": [*self._hpcmake, "-q", "--force"]}, folder, 3, clear),
+                None,
+            )
         for count in (1_000, 10_000):
             folder = self._folder / f"chain{count}"
             folder.mkdir(exist_ok=True)
@@ -155,8 +173,11 @@ class Bench:
                 f'rule all:\n    input: "c.{count}"\n\nrule link:\n    output: "c.{{n}}"\n'
                 '    input: "c." + str(int(n) - 1)\n    shell: ": > {output}"\n'
             )
-            table(f"a chain of {count:,}, planned",
-                  in_turn({"-n": [*self._hpcmake, "-n", "-q"]}, folder, 3), None)
+            table(
+                f"a chain of {count:,}, planned",
+                in_turn({"-n": [*self._hpcmake, "-n", "-q"]}, folder, 3),
+                None,
+            )
 
     def _graph(self, n: int) -> Path:
         folder = self._folder / f"n{n}"
@@ -167,8 +188,8 @@ class Bench:
 
 def _rule(number: int) -> str:
     return (
-        f"rule r{number}:\n    output: \"o{number}\"\n    input: \"s\"\n    cores: 1\n"
-        f"    mem: 1G\n    time: 10m\n    shell: \": > {{output}}\"\n\n"
+        f'rule r{number}:\n    output: "o{number}"\n    input: "s"\n    cores: 1\n'
+        f'    mem: 1G\n    time: 10m\n    shell: ": > {{output}}"\n\n'
     )
 
 
@@ -177,12 +198,15 @@ def table(
 ) -> None:
     """Print medians, and ratios of CPU and wall time to the tool `against`."""
     print(f"\n{title}")
-    print("  tool        cpu s   wall s  peak MiB" + ("  cpu ratio  wall ratio" if against in found else "")
-          + ("  ms cpu a job" if per else ""))
+    print(
+        "  tool        cpu s   wall s  peak MiB"
+        + ("  cpu ratio  wall ratio" if against in found else "")
+        + ("  ms cpu a job" if per else "")
+    )
     for name, figures in found.items():
         cpu, wall = median(figures, "cpu_s"), median(figures, "wall_s")
         line = f"  {name:10} {cpu:6.3f}  {wall:7.3f}  {median(figures, 'peak_mib'):8.0f}"
-        if against in found:
+        if against is not None and against in found:
             base = found[against]
             line += f"  {cpu / median(base, 'cpu_s'):9.2f}  {wall / median(base, 'wall_s'):10.2f}"
         if per:
@@ -198,10 +222,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default=",".join(parts))
     parser.add_argument("--snakemake", metavar="PATH")
-    parser.add_argument("--folder", type=Path, help="where to write the graphs (default: a temporary one)")
+    parser.add_argument(
+        "--folder", type=Path, help="where to write the graphs (default: a temporary one)"
+    )
     args = parser.parse_args()
-    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
-          f"load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}")
+    print(
+        f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}"
+    )
     with tempfile.TemporaryDirectory() as temporary:
         bench = Bench(args.folder or Path(temporary), args)
         for part in args.only.split(","):

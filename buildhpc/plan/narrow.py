@@ -1,0 +1,57 @@
+"""Part of a graph: no further than some rules, or without them."""
+
+from __future__ import annotations
+
+from buildhpc.messages import plan as messages
+from buildhpc.plan.choice import Choice
+from buildhpc.plan.model import Job, JobGraph
+from buildhpc.rules.model import Pipeline
+
+
+def narrowed(graph: JobGraph, choice: Choice, pipeline: Pipeline) -> JobGraph:
+    """The graph for `--until` and `--omit`. Raises: HpcmakeError, for `--force-rule` as well."""
+    options = (
+        ("--until", choice.until),
+        ("--omit", choice.omit),
+        ("--force-rule", choice.force_rules),
+    )
+    for option, names in options:
+        for name in names:
+            if name not in pipeline.rules:
+                raise messages.unknown_rule_option(option, name, pipeline.rules)
+    jobs = _up_to(_without(graph.jobs, graph, choice.omit), graph, choice.until)
+    if len(jobs) == len(graph.jobs):
+        return graph
+    kept = set(jobs)
+    maker = {path: job for path, job in graph.maker.items() if job in kept}
+    inside = {path: job for path, job in graph.inside.items() if job in kept}
+    roots = tuple(job for job in graph.roots if job in kept)
+    # What `--until` stops at is what was asked for: its temp outputs stay.
+    ends = [path for job in jobs if job.rule.name in choice.until for path in job.outputs]
+    targets = tuple(dict.fromkeys([*graph.targets, *ends]))
+    return JobGraph(jobs, maker, inside, targets, roots)
+
+
+def _without(jobs: tuple[Job, ...], graph: JobGraph, rules: tuple[str, ...]) -> tuple[Job, ...]:
+    """The jobs but for those of `rules` and what depends on them."""
+    left_out: set[Job] = set()
+    for job in jobs if rules else ():
+        makers = (graph.maker.get(path) for path in job.inputs)
+        if job.rule.name in rules or any(maker in left_out for maker in makers):
+            left_out.add(job)
+    return tuple(job for job in jobs if job not in left_out) if left_out else jobs
+
+
+def _up_to(jobs: tuple[Job, ...], graph: JobGraph, rules: tuple[str, ...]) -> tuple[Job, ...]:
+    """The jobs of `rules` and what they need. Raises: messages.until_not_needed."""
+    if not rules:
+        return jobs
+    for name in rules:
+        if not any(job.rule.name == name for job in jobs):
+            raise messages.until_not_needed(name)
+    needed: set[Job] = set()
+    for job in reversed(jobs):
+        if job.rule.name in rules or job in needed:
+            makers = [graph.maker.get(path) for path in job.inputs]
+            needed.update([job, *(maker for maker in makers if maker is not None)])
+    return tuple(job for job in jobs if job in needed)

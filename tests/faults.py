@@ -1,0 +1,135 @@
+"""A project that tells how its jobs ran, builds that are broken off, and what must hold after."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from conftest import Pipe, Result
+
+from buildhpc.run import orphans
+
+# What may lie in hpcmake's own folder when nothing runs.
+AT_REST = {".gitignore", "cache", "lock", "state.db"}
+
+# Each job holds a lock of its own while it lives, and writes its output in two parts.
+PIPEFILE = """\
+let ns = range({count})
+rule all:
+    input: "out/{{n}}.c" for n in ns
+rule a:
+    output: "out/{{n}}.a"
+    input: "src/{{n}}"
+    shell:
+        {begin}
+        printf half > {{output}}; sleep {pause}; cat {{input}} >> {{output}}
+        {end}
+rule b:
+    output: temp("out/{{n}}.b")
+    input: "out/{{n}}.a"
+    shell:
+        {begin}
+        printf half > {{output}}; sleep {pause}; cat {{input}} >> {{output}}
+        {end}
+rule c:
+    output: "out/{{n}}.c"
+    input: "out/{{n}}.b"
+    shell:
+        {begin}
+        printf half > {{output}}; sleep {pause}; cat {{input}} >> {{output}}
+        {end}
+"""
+BEGIN = """mkdir -p locks; exec 9>> locks/$(basename {output}); flock -n 9 || echo overlap {output} >> log
+        echo begin {output} >> log"""
+END = "echo end {output} >> log"
+
+
+def wait_for(condition: Callable[[], object], what: str, limit_s: float = 60.0) -> None:
+    """Return as soon as `condition` holds."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {limit_s:.0f} s"
+        time.sleep(0.005)
+
+
+class Scene:
+    """A folder with the project, `count` chains of three jobs."""
+
+    def __init__(self, pipe: Pipe, count: int = 4, pause: float = 0.02) -> None:
+        self.pipe = pipe
+        self.count = count
+        text = PIPEFILE.format(count=count, pause=pause, begin=BEGIN, end=END)
+        pipe.write("Pipefile", text)
+        for number in range(count):
+            pipe.write(f"src/{number}", f"data{number}\n")
+
+    def start(self, *words: str, **options: object) -> subprocess.Popen[str]:
+        """Start hpcmake and go on."""
+        return subprocess.Popen(  # type: ignore[call-overload, no-any-return]  # any options
+            [sys.executable, "-m", "buildhpc.cli", *words],
+            cwd=self.pipe.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def log(self) -> list[str]:
+        """What the jobs told."""
+        return self.pipe.read("log").splitlines() if self.pipe.exists("log") else []
+
+    def begun(self) -> int:
+        """How many jobs have begun."""
+        return sum(line.startswith("begin") for line in self.log())
+
+    def expected(self) -> dict[str, str]:
+        """The files of a whole build."""
+        found = {}
+        for number in range(self.count):
+            data = self.pipe.read(f"src/{number}")
+            found[f"out/{number}.a"] = f"half{data}"
+            found[f"out/{number}.c"] = f"halfhalfhalf{data}"
+        return found
+
+    def recover(self, *words: str) -> Result:
+        """The next build makes all right; see `settled`."""
+        result = self.pipe.run("-j4", *words)
+        assert result.code == 0, result.out + result.err
+        self.settled()
+        return result
+
+    def settled(self) -> None:
+        """All outputs are whole, a further build does nothing, and no litter is left."""
+        outputs = {str(p.relative_to(self.pipe.folder)) for p in self.pipe.path("out").iterdir()}
+        assert outputs == set(self.expected())
+        for path, text in self.expected().items():
+            assert self.pipe.read(path) == text, path
+        self.pipe.check("", says=f"nothing to do: all {3 * self.count + 1} jobs are fresh\n")
+        assert not [line for line in self.log() if line.startswith("overlap")]
+        assert {path.name for path in self.pipe.path(".hpcmake").iterdir()} == AT_REST
+        assert not self.processes()
+
+    def processes(self) -> list[int]:
+        """Processes of jobs of this folder that still run."""
+        import hashlib
+
+        folder = hashlib.sha256(os.path.realpath(self.pipe.folder).encode())
+        return orphans.find(folder.hexdigest()[:12])
+
+
+def unprivileged() -> dict[str, object]:
+    """Options of Popen for somebody who is not above permissions."""
+    return {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def open_to_all(folder: Path) -> None:
+    """Let everybody pass down to `folder`."""
+    for each in (folder, *folder.parents):
+        if each.owner() == folder.owner() and not each.stat().st_mode & 0o001:
+            each.chmod(each.stat().st_mode | 0o055)
