@@ -91,18 +91,19 @@ def _table(reader: Reader, file: Any) -> list[Fields]:
     else:
         raise Unfit(f"`table` reads `.tsv`, `.tab` and `.csv`; what `{path}` is, is not clear")
     text = _read(reader, path)
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    rows = [row for row in rows if row and any(cell.strip() for cell in row)]
+    cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows = [(cells.line_num, row) for row in cells if any(cell.strip() for cell in row)]
     if not rows:
         raise Unfit(f"`{path}` is empty: its first line must name the columns")
-    columns = [name.strip() for name in rows[0]]
+    columns = [name.strip() for name in rows[0][1]]
     twice = next((name for name in columns if columns.count(name) > 1), None)
     if twice is not None:
         raise Unfit(f"`{path}` has two columns named `{twice}`")
     table = []
-    for number, row in enumerate(rows[1:], start=2):
+    for number, row in rows[1:]:
         if len(row) != len(columns):
-            raise Unfit(f"row {number} of `{path}` has {len(row)} cells, not {len(columns)}")
+            count = "1 cell" if len(row) == 1 else f"{len(row)} cells"
+            raise Unfit(f"line {number} of `{path}` has {count}, not {len(columns)}")
         table.append(Fields("row", dict(zip(columns, (cell.strip() for cell in row), strict=True))))
     return table
 
@@ -267,7 +268,7 @@ def _dirname(path: Any) -> str:
 
 
 def _stem(path: Any) -> str:
-    name = _basename(path)
+    name = _text("stem", path).rsplit("/", 1)[-1]
     return name.rpartition(".")[0] or name
 
 
