@@ -8,14 +8,14 @@ import pytest
 from expression import plain_value, value_of
 
 from buildhpc.diagnostics import HpcmakeError
-from buildhpc.language.functions import FUNCTIONS
+from buildhpc.language.functions import FUNCTIONS, INPUT_FLAGS, OUTPUT_FLAGS
 from buildhpc.language.values import Fields, wrap
 
 FILES: dict[str, str | bytes] = {
     "samples.tsv": "id\tlane\ns1\t1\n\ns2\t 2 \n",
     "samples.csv": 'id,"note"\ns1,"a, b"\n',
     "bom.csv": "id\r\ns1\r\n",
-    "ragged.tsv": "a\tb\n1\n",
+    "ragged.tsv": "a\tb\n\n1\t2\n1\n",
     "twice.tsv": "a\ta\n1\t2\n",
     "empty.tsv": "\n",
     "list.txt": "one\n\n  two \r\n# three\n",
@@ -115,16 +115,7 @@ GIVES: dict[str, list[tuple[str, Any]]] = {
             (f'{name}(["a", "b"])', ["a", "b"]),
             (f"{name}(none)", None),
         ]
-        for name in (
-            "temp",
-            "protected",
-            "directory",
-            "touch",
-            "nonempty",
-            "atomic",
-            "ancient",
-            "content",
-        )
+        for name in (*OUTPUT_FLAGS, *INPUT_FLAGS)
     },
 }
 
@@ -136,10 +127,10 @@ SAYS_NO: dict[str, list[tuple[str, str]]] = {
     "table": [
         ('table("no.tsv")', "`no.tsv` does not exist"),
         (
-            'table("list.txt")',
-            "`table` reads `.tsv`, `.tab` and `.csv`; what `list.txt` is, is not clear",
+            'table("x.md")',
+            "`table` reads `.tsv`, `.tab` and `.csv`; what `x.md` is, is not clear",
         ),
-        ('table("ragged.tsv")', "row 2 of `ragged.tsv` has 1 cells, not 2"),
+        ('table("ragged.tsv")', "line 4 of `ragged.tsv` has 1 cell, not 2"),
         ('table("twice.tsv")', "`twice.tsv` has two columns named `a`"),
         ('table("empty.tsv")', "`empty.tsv` is empty: its first line must name the columns"),
     ],
@@ -148,7 +139,7 @@ SAYS_NO: dict[str, list[tuple[str, str]]] = {
         ('lines("latin.txt")', "`latin.txt` is not UTF-8 text (byte 3)"),
     ],
     "find": [
-        ('find(rows, id = "s9")', "no row has id = s9; the nearest is `s1`"),
+        ('find(rows, id = "s11")', "no row has id = s11; the nearest is `s1`"),
         ("find(rows, lane = 2)", "2 rows have lane = 2"),
         ("find(rows)", "`find` wants at least one `column = value`"),
         ("find(rows, name = 1)", "row has no `name`; it has `id`, `lane`, `n`"),
@@ -158,8 +149,8 @@ SAYS_NO: dict[str, list[tuple[str, str]]] = {
     "get": [("get(config, 3)", "`get` wants a text here, not a number")],
     "env": [
         (
-            'env("NOBODY")',
-            'the environment has no `NOBODY`; `env("NOBODY", DEFAULT)` gives a default',
+            'env("NO")',
+            'the environment has no `NO`; `env("NO", DEFAULT)` gives a default',
         )
     ],
     "exists": [("exists([])", "`exists` wants a text here, not a list")],
