@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
@@ -46,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run hpcmake with these words; the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # a path may be no UTF-8
     try:
         return _main(words)
     except BrokenPipeError:

@@ -14,7 +14,7 @@ import time
 
 import pytest
 from conftest import Pipe
-from faults import Scene, open_to_all, unprivileged, wait_for
+from faults import Scene, unprivileged, wait_for
 
 ROUNDS = int(os.environ.get("HPCMAKE_ROUNDS", "30"))
 SIGNALS = {
@@ -208,14 +208,13 @@ def test_an_input_changed_while_its_job_runs_makes_it_stale(pipe: Pipe) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(pipe: Pipe) -> None:
     scene = Scene(pipe)
-    open_to_all(pipe.folder)
     pipe.folder.chmod(0o555)
     try:
-        look = scene.start("-n", **unprivileged())
+        look = scene.start("-n", preexec_fn=unprivileged)
         out, err = look.communicate(timeout=60)
         assert look.returncode == 0, err
         assert "12 of 13 jobs would run" in out
-        build = scene.start("-j4", **unprivileged())
+        build = scene.start("-j4", preexec_fn=unprivileged)
         out, err = build.communicate(timeout=60)
         assert build.returncode == 2, out + err
         assert ".hpcmake" in err
@@ -226,19 +225,16 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(pipe: Pipe
     scene.recover()
 
 
-def test_outputs_that_cannot_be_written_fail_their_jobs(pipe: Pipe) -> None:
-    pipe.write("Pipefile", 'rule a:\n    output: "out/a"\n    shell: "echo > {output}"\n')
+def test_an_output_that_cannot_be_written_fails_its_job(pipe: Pipe) -> None:
+    scene = Scene(pipe)
     pipe.path("out").mkdir()
-    open_to_all(pipe.folder)
-    pipe.folder.chmod(0o777)
-    build = Scene.start(_scene_of(pipe), "-q", **unprivileged())
-    _, err = build.communicate(timeout=60)
+    pipe.path("out").chmod(0o555)
+    try:
+        build = scene.start("-j4", preexec_fn=unprivileged)
+        _, err = build.communicate(timeout=60)
+    finally:
+        pipe.path("out").chmod(0o755)
     assert build.returncode == 1
-    assert "permission denied" in err
-    assert "`out`" in err
-
-
-def _scene_of(pipe: Pipe) -> Scene:
-    scene = Scene.__new__(Scene)
-    scene.pipe, scene.count = pipe, 0
-    return scene
+    assert "cannot write in `out`: permission denied" in err
+    assert not scene.log()
+    scene.recover()

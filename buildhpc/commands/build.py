@@ -117,13 +117,13 @@ class _Build:
 
         session = Session(self._args, project, self._choice)
         code = session.build(*planned, seen)
-        if code == 0 and found is not None and not planned[2].edited:
-            recorded = session.settled(seen)
-            if recorded is not None:
-                from buildhpc.commands.remember import remember_done
+        after = session.settled(seen) if code == 0 and not planned[2].edited else None
+        if after is not None and not project.world.opaque:
+            from buildhpc.commands.remember import before_part, before_whole, remember_done
 
-                now = generation(HOME / "state.db")
-                remember_done(CACHE, self._key, found, recorded, now)
+            whole = before_whole(project, planned[0], planned[2]) if found is None else None
+            before = whole or before_part(found)  # type: ignore[arg-type]  # one of them is there
+            remember_done(CACHE, self._key, before, after, generation(HOME / "state.db"))
         return code
 
     def _nothing(

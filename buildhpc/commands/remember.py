@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildhpc import disk
 from buildhpc.plan import known
+from buildhpc.plan.plan import counted
 from buildhpc.state import fresh
 
 if TYPE_CHECKING:
-    from buildhpc.plan.model import JobGraph
+    from buildhpc.commands.session import Settled
+    from buildhpc.disk import Trace
+    from buildhpc.plan.model import JobGraph, Plan
     from buildhpc.plan.stamps import Stamp
     from buildhpc.project import Project
 
-# After so many jobs it is cheaper to let the next build look for itself.
-_MOST_STEPS = 5_000
+# After more it is cheaper to let the next build look for itself.
+_MOST_FILES = 20_000
 
 
 def remember_fresh(
@@ -36,65 +39,82 @@ def remember_fresh(
         else:
             stamps[str(path)] = stamp
     folders = [path for path in stamps if path in project.disk.folders]
-    plan = fresh.FreshPlan(project.world.trace, seen, len(graph.jobs), stamps, folders, missing)
-    _write(cache, key, plan, looked_ns, graph)
+    plan = fresh.FreshPlan(project.world.trace, seen, counted(graph.jobs), stamps, folders, missing)
+    fresh.remember(cache, key, plan, looked_ns, _packed(graph, plan.names()))
 
 
-def _write(cache: Path, key: str, plan: fresh.FreshPlan, looked_ns: int, graph: JobGraph) -> None:
-    numbers = {path: number for number, path in enumerate(plan.names())}
+def _packed(graph: JobGraph, names: Sequence[str]) -> bytes:
+    numbers = {path: number for number, path in enumerate(names)}
     try:
-        packed = known.pack(graph, numbers) or b""
+        return known.pack(graph, numbers) or b""
     except KeyError:  # a path was not looked at
-        return
-    fresh.remember(cache, key, plan, looked_ns, packed)
+        return b""
 
 
-def remember_done(
-    cache: Path,
-    key: str,
-    found: fresh.Known,
-    recorded: Mapping[str, Stamp | None],
-    seen: bytes,
-) -> None:
-    """Remember that after a build of what had changed everything is fresh again.
+class Before(NamedTuple):
+    """What was known of a request when its build began.
 
-    found: what was known before it. recorded: path -> what the state says of it now, for
-    every file that the jobs used or made. seen: the generation of the state now.
+    stamps: path -> its stamp, None where nothing was; folders: those of them that are folders.
+    changed: those that were not as the plan before had them.
+    pack: the graph as bytes, for paths in this order.
+    """
+
+    stamps: Iterable[tuple[str, Stamp | tuple[int, int] | None]]
+    folders: Collection[str]
+    changed: Collection[str]
+    trace: Trace
+    jobs: int
+    pack: Callable[[Sequence[str]], bytes]
+
+
+def before_whole(project: Project, graph: JobGraph, plan: Plan) -> Before:
+    """What a plan of everything saw."""
+    stamps = [(str(path), stamp) for path, stamp in project.disk.looked()]
+    return Before(
+        stamps,
+        project.disk.folders,
+        (),
+        project.world.trace,
+        plan.total,
+        lambda names: _packed(graph, names),
+    )
+
+
+def before_part(found: fresh.Known) -> Before:
+    """What was remembered where only some files had changed since."""
+    stamps = [(path, found.stamp(number)) for number, path in enumerate(found.names)]
+    folders = found.names[found.files : found.files + len(found.folders)]
+    changed = frozenset(found.names[number] for number in found.changed)
+
+    def pack(names: Sequence[str]) -> bytes:
+        numbers = {path: number for number, path in enumerate(names)}
+        return known.renumber(found.packed, [numbers[path] for path in found.names])
+
+    return Before(stamps, folders, changed, found.trace, found.jobs, pack)
+
+
+def remember_done(cache: Path, key: str, before: Before, after: Settled, seen: bytes) -> None:
+    """Remember that after a build everything is fresh, where every file is as it was recorded.
+
+    seen: the generation of the state now.
     """
     looked_ns = fresh.clock(cache)
-    if not looked_ns or len(recorded) > _MOST_STEPS:
+    if not looked_ns or len(after.recorded) > _MOST_FILES:
         return
     stamps: dict[str, tuple[int, int]] = {}
     missing: list[str] = []
-    folders: list[str] = []
-    changed = set(found.changed)
-    for number, path in enumerate(found.names):
-        stamp = found.stamp(number)
-        if number in changed or path in recorded:
-            seen_folders: set[str] = set()
-            now = disk.look(path, seen_folders)
-            if now is not None and recorded.get(path) != now:
-                return  # it is as no job left it
-            stamp = now
-            if number < found.files and seen_folders:
-                return
-        if stamp is None:
+    folders = set(before.folders)
+    for path, old in {**dict.fromkeys(after.recorded), **dict(before.stamps)}.items():
+        now = old
+        if path in after.recorded or path in before.changed:
+            now = disk.look(path, folders)
+            expected = None if path in after.removed else after.recorded.get(path)
+            if now != expected:
+                return  # it is not as a job left it
+        if now is None:
             missing.append(path)
-            continue
-        stamps[path] = stamp
-        if number >= found.files:
-            folders.append(path)
-    plan = fresh.FreshPlan(found.trace, seen, found.jobs, stamps, folders, missing)
-    _renumbered(cache, key, plan, found, looked_ns)
-
-
-def _renumbered(
-    cache: Path, key: str, plan: fresh.FreshPlan, found: fresh.Known, looked_ns: int
-) -> None:
-    """Write the plan with the graph as it was; its paths may have other numbers now."""
-    names = plan.names()
-    packed = found.packed
-    if packed and list(found.names) != names:
-        numbers = {path: number for number, path in enumerate(names)}
-        packed = known.renumber(packed, [numbers[path] for path in found.names])
-    fresh.remember(cache, key, plan, looked_ns, packed)
+        else:
+            stamps[path] = (now[0], now[1])
+    there = [path for path in stamps if path in folders]
+    plan = fresh.FreshPlan(before.trace, seen, before.jobs, stamps, there, missing)
+    fresh.remember(cache, key, plan, looked_ns, before.pack(plan.names()))

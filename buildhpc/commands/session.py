@@ -9,8 +9,9 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from buildhpc.commands.build import edited_lines
 from buildhpc.commands.checks import check_needs, check_protected, limits_of
@@ -43,6 +44,16 @@ _POLL_S = 0.5
 _HASTY_CLAIMS = 3
 
 
+class Settled(NamedTuple):
+    """What the state says of the files of a run.
+
+    recorded: path -> its stamp, for what the jobs used and made; removed: temp files that went.
+    """
+
+    recorded: Mapping[str, Stamp | None]
+    removed: Collection[str]
+
+
 class Session:
     """A build from its plan to its exit code."""
 
@@ -56,6 +67,7 @@ class Session:
         self._limits: Limits = limits_of(args)
         self._failed: list[FailedJob] = []
         self._recorded: dict[str, Stamp | None] = {}
+        self._removed: set[str] = set()
         self._clear = True
         self._free_temps: list[str] = []
         self._flushed_s = self._polled_s = 0.0
@@ -222,14 +234,15 @@ class Session:
         for path, stamp in zip(files, stamps, strict=True):
             self._clear &= self._recorded.setdefault(path, stamp) == stamp
 
-    def settled(self, seen: bytes) -> dict[str, Stamp | None] | None:
+    def settled(self, seen: bytes) -> Settled | None:
         """What the state says of every file of the run; None where others wrote as well.
 
         seen: the generation that the plan was made from.
         """
         written = change_counter(self._state.generation()) - change_counter(seen)
-        alone = bool(seen) and written == self._state.commits
-        return self._recorded if alone and self._clear else None
+        making = 0 if seen else 1  # the tables of a new state are a transaction of their own
+        alone = written == self._state.commits + making
+        return Settled(self._recorded, self._removed) if alone and self._clear else None
 
     def _now_and_then(self) -> None:
         now = time.monotonic()
@@ -242,6 +255,7 @@ class Session:
         self._recorder.flush()
         if self._free_temps:
             remove_files(self._free_temps)
+            self._removed.update(self._free_temps)
             self._free_temps = []
 
     def _look_at_theirs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from buildhpc.plan.model import Job, JobGraph, Plan, Reason, Step
 from buildhpc.plan.stale import Evidence, edited_outputs, stale
@@ -88,7 +88,7 @@ def _predecessors(job: Job, graph: JobGraph, planned: Mapping[Job, Reason]) -> t
 def _with_edited(graph: JobGraph, evidence: Evidence, steps: tuple[Step, ...]) -> Plan:
     """The plan, with the outputs that people changed by hand."""
     if not evidence.records:
-        return Plan(steps, len(graph.jobs))
+        return Plan(steps, counted(graph.jobs))
     planned = {step.job for step in steps}
     edited: list[str] = []
     replaced: list[str] = []
@@ -96,4 +96,9 @@ def _with_edited(graph: JobGraph, evidence: Evidence, steps: tuple[Step, ...]) -
         changed = edited_outputs(job, evidence.records.get(job.name), evidence)
         by_hand = [path for path in changed if evidence.maker(path) in (None, job.name)]
         (replaced if job in planned else edited).extend(by_hand)
-    return Plan(steps, len(graph.jobs), tuple(edited), tuple(replaced))
+    return Plan(steps, counted(graph.jobs), tuple(edited), tuple(replaced))
+
+
+def counted(jobs: Sequence[Job]) -> int:
+    """How many of the jobs do something: a rule that only names its inputs is none."""
+    return sum(1 for job in jobs if job.outputs or job.rule.recipe is not None)

@@ -184,10 +184,10 @@ def _other_inputs(job: Job, record: Record) -> Reason:
     gone, come = sorted(old - new), sorted(new - old)
     if come:
         more = f" and {len(come) - 1} more" if len(come) > 1 else ""
-        text = f"`{come[0]}`{more} is new among its inputs"
+        text = f"`{come[0]}`{more} {'are' if more else 'is'} new among its inputs"
     elif gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
-        text = f"`{gone[0]}`{more} is no longer among its inputs"
+        text = f"`{gone[0]}`{more} {'are' if more else 'is'} no longer among its inputs"
     else:
         text = "its inputs stand in another order"
     return Reason(
