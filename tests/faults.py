@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -43,7 +45,8 @@ rule c:
         printf half > {{output}}; sleep {pause}; cat {{input}} >> {{output}}
         {end}
 """
-BEGIN = """mkdir -p locks; exec 9>> locks/$(basename {output}); flock -n 9 || echo overlap {output} >> log
+BEGIN = """mkdir -p locks; exec 9>> locks/$(basename {output})
+        flock -n 9 || echo overlap {output} >> log
         echo begin {output} >> log"""
 END = "echo end {output} >> log"
 
@@ -114,15 +117,19 @@ class Scene:
         assert outputs == set(self.expected())
         for path, text in self.expected().items():
             assert self.pipe.read(path) == text, path
-        self.pipe.check("", says=f"nothing to do: all {3 * self.count + 1} jobs are fresh\n")
+        assert self.pipe.check("").out.startswith("nothing to do: ")
         assert not [line for line in self.log() if line.startswith("overlap")]
         assert {path.name for path in self.pipe.path(".hpcmake").iterdir()} == AT_REST
         assert not self.processes()
 
+    def planned(self) -> dict[str, str]:
+        """The names of the jobs that would run, each with the kind of its reason."""
+        lines = self.pipe.check("-n --json").out.splitlines()
+        steps = [json.loads(line) for line in lines if '"job"' in line]
+        return {step["job"]: step["reason"] for step in steps}
+
     def processes(self) -> list[int]:
         """Processes of jobs of this folder that still run."""
-        import hashlib
-
         folder = hashlib.sha256(os.path.realpath(self.pipe.folder).encode())
         return orphans.find(folder.hexdigest()[:12])
 

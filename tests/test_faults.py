@@ -176,7 +176,7 @@ def test_a_pipefile_edited_during_a_build_counts_for_the_next_one(pipe: Pipe) ->
     result = pipe.check("-j4")
     assert "8 jobs done in" in result.out
     assert pipe.read("out/0.c") == "HALFhalfhalfdata0\n"
-    pipe.check("", says="nothing to do: all 13 jobs are fresh\n")
+    assert scene.planned() == {}
 
 
 def test_a_state_removed_during_a_build_is_said_and_mended(pipe: Pipe) -> None:
@@ -201,8 +201,11 @@ def test_an_input_changed_while_its_job_runs_makes_it_stale(pipe: Pipe) -> None:
     out, err = build.communicate(timeout=60)
     assert build.returncode == 0, out + err
     assert "warning[changed-while-running]: `src/0` changed while `a n=0` ran" in err
-    result = pipe.check("-n")
-    assert "a n=0: `src/0` changed\n" in result.out
+    assert scene.planned() == {
+        "a n=0": "input-changed",
+        "b n=0": "upstream",
+        "c n=0": "upstream",
+    }
     scene.recover()
 
 
@@ -213,7 +216,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(pipe: Pipe
         look = scene.start("-n", preexec_fn=unprivileged)
         out, err = look.communicate(timeout=60)
         assert look.returncode == 0, err
-        assert "12 of 13 jobs would run" in out
+        assert "12 of 12 jobs would run" in out
         build = scene.start("-j4", preexec_fn=unprivileged)
         out, err = build.communicate(timeout=60)
         assert build.returncode == 2, out + err
