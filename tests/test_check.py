@@ -19,7 +19,7 @@ rule a:
 
 def test_a_sound_pipefile_has_no_problems_and_nothing_is_written(pipe: Pipe) -> None:
     pipe.write("Pipefile", GOOD)
-    result = pipe.check("check", says="Pipefile: 2 rules, 2 jobs, no problems\n")
+    result = pipe.check("check", says="Pipefile: 2 rules, 1 job, no problems\n")
     assert result.err == ""
     assert sorted(p.name for p in pipe.folder.iterdir()) == ["Pipefile"]
 
@@ -231,14 +231,14 @@ def test_a_rule_that_is_asked_for_by_name_is_used(pipe: Pipe) -> None:
         GOOD + '\nrule figures:\n    input: "f.png"\n\nrule draw:\n    output: "f.png"\n'
         '    shell: "touch {output}"\n\nrule tidy:\n    shell: "rm -f x"\n',
     )
-    pipe.check("check", says="Pipefile: 5 rules, 2 jobs, no problems\n")
+    pipe.check("check", says="Pipefile: 5 rules, 1 job, no problems\n")
 
 
 def test_targets_may_be_given(pipe: Pipe) -> None:
     pipe.write("Pipefile", GOOD + '\nrule x:\n    output: "x"\n    shell: "touch x"\n')
     pipe.check("check x", says="Pipefile: 3 rules, 1 job, no problems\n")
-    pipe.check("check all x", says="Pipefile: 3 rules, 3 jobs, no problems\n")
-    pipe.check("check", says="Pipefile: 3 rules, 2 jobs, 1 warning\n")
+    pipe.check("check all x", says="Pipefile: 3 rules, 2 jobs, no problems\n")
+    pipe.check("check", says="Pipefile: 3 rules, 1 job, 1 warning\n")
     assert "error[no-rule]" in pipe.check("check nowhere", code=2).err
 
 

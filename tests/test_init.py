@@ -12,11 +12,11 @@ def test_what_init_writes_runs_straight_away(pipe: Pipe, option: str) -> None:
         f"init{option}",
         says="wrote Pipefile\nwrote data/example.txt\n`hpcmake` runs it\n",
     )
-    pipe.check("check --strict", says="Pipefile: 3 rules, 3 jobs, no problems\n")
+    pipe.check("check --strict", says="Pipefile: 3 rules, 2 jobs, no problems\n")
     pipe.check("fmt --check", says="")
     pipe.check("")
     assert pipe.read("results/summary.tsv") == "example\t3\n"
-    pipe.check("", says="nothing to do: all 3 jobs are fresh\n")
+    pipe.check("", says="nothing to do: all 2 jobs are fresh\n")
     assert ("#" in pipe.read("Pipefile")) is (not option)
 
 

@@ -39,7 +39,7 @@ def stale(pipe: Pipe) -> list[str]:
 
 def last_run(pipe: Pipe) -> int:
     message = pipe.check("reset --run 99 --yes", code=2).err
-    return int(message.rpartition("the last run is ")[2])
+    return int(message.rpartition("the last one is run ")[2])
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,10 @@ def test_what_is_named_runs_again(built: Pipe, words: str, jobs: list[str]) -> N
     assert built.files() == files
 
 
+def test_a_state_that_there_is_not_is_an_error(built: Pipe) -> None:
+    assert "the nearest is `failed`" in built.check("reset --state fialed --yes", code=2).err
+
+
 def test_reset_by_state_finds_what_failed(built: Pipe) -> None:
     built.check("reset --state failed --yes", says="nothing to reset: no such job\n")
     built.write("Pipefile", PIPEFILE.replace("cp {input} {output}", "false", 1))
@@ -98,7 +102,7 @@ def test_unknown_names_are_errors(built: Pipe, command: str) -> None:
     last = last_run(built)
     result = built.check(f"{command} --run {last + 1} --yes", code=2)
     assert result.err == (
-        f"error[nothing-known]: there was no run {last + 1}\n = help: the last run is {last}\n"
+        f"error[unknown-run]: there was no run {last + 1}\n = help: the last one is run {last}\n"
     )
 
 
@@ -116,7 +120,7 @@ def test_a_forgotten_job_is_judged_by_the_times_of_its_files(built: Pipe) -> Non
         says="forgot b n=x\nforgot b n=y\n"
         "2 jobs forgotten; from now on the times of their files decide\n",
     )
-    built.check("-n", says="nothing to do: all 5 jobs are fresh\n")
+    built.check("-n", says="nothing to do: all 4 jobs are fresh\n")
     built.write("x.a", "newer\n", mtime=4_000_000_000)
     assert (
         "`x.a` is newer than its outputs, and there is no record of a run" in built.check("-n").out
@@ -129,7 +133,7 @@ def test_a_forgotten_run_takes_its_attempts_and_not_the_records(built: Pipe) -> 
     built.check(
         f"forget --run {run} --yes", says=f"run {run} forgotten; what its jobs made stays known\n"
     )
-    built.check("-n", says="nothing to do: all 5 jobs are fresh\n")
+    built.check("-n", says="nothing to do: all 4 jobs are fresh\n")
     assert f"there was no run {run}\n" in built.check(f"forget --run {run} --yes", code=2).err
 
 
@@ -146,4 +150,4 @@ def test_all_can_be_forgotten_and_files_stay(built: Pipe) -> None:
     built.check("forget --all --yes")
     assert built.files() == files
     assert f"there was no run {run}\n" in built.check(f"reset --run {run} --yes", code=2).err
-    built.check("-n", says="nothing to do: all 5 jobs are fresh\n")
+    built.check("-n", says="nothing to do: all 4 jobs are fresh\n")

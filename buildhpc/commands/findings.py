@@ -15,6 +15,7 @@ from buildhpc.messages import plan as plan_messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.jobs import JobMaker
 from buildhpc.plan.model import Job, JobGraph
+from buildhpc.plan.plan import counted
 from buildhpc.plan.recipe import compared_text
 from buildhpc.project import Project, default_targets
 from buildhpc.rules.config import read_settings
@@ -66,7 +67,8 @@ def inspect(pipefile: str, settings: Sequence[str], targets: Sequence[str]) -> F
     describer = Describer(pipeline, "check", lambda _: "inputs.txt")
     for job in jobs:
         problems += _evaluate(pipeline, describer, job)
-    return Findings(_each_once(problems), len(pipeline.rules), len(graph.jobs) if graph else None)
+    number = counted(graph.jobs) if graph else None
+    return Findings(_each_once(problems), len(pipeline.rules), number)
 
 
 def _each_once(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from buildhpc.commands.lookup import recorded_jobs
+from buildhpc.commands.status import STATES
 from buildhpc.messages import call
 from buildhpc.messages import commands as messages
 from buildhpc.state.database import State, open_state
@@ -41,6 +42,8 @@ def picked(state: State, args: argparse.Namespace, command: str) -> list[JobRow]
         raise messages.no_jobs_named(command)
     if args.run is not None:
         check_run(state, args.run)
+    if args.state is not None and args.state not in STATES:
+        raise call.unknown_state(args.state, STATES)
     wanted = jobs(state, Where(state=args.state, run=args.run))
     if not args.words:
         return wanted
@@ -49,10 +52,10 @@ def picked(state: State, args: argparse.Namespace, command: str) -> list[JobRow]
 
 
 def check_run(state: State, number: int) -> None:
-    """Whether there was a run of this number. Raises: messages.unknown_run."""
+    """Whether there was a run of this number. Raises: call.unknown_run."""
     known = [run.id for run in runs(state)]
     if number not in known:
-        raise messages.unknown_run(number, known[-1] if known else None)
+        raise call.unknown_run(number, known)
 
 
 def show_some(lead: str, names: Sequence[str]) -> None:

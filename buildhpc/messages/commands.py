@@ -46,12 +46,6 @@ def runs_alone() -> HpcmakeError:
     return _error("bad-option", "`--run` forgets runs, and cannot be joined with jobs", cure)
 
 
-def unknown_run(number: int, last: int | None) -> HpcmakeError:
-    """`--run N` with a number that no run has."""
-    notes = () if last is None else (Note("help", f"the last run is {last}"),)
-    return _error("nothing-known", f"there was no run {number}", *notes)
-
-
 def no_output(path: str, near: Sequence[str]) -> HpcmakeError:
     """`clean` is asked for a file that no rule makes."""
     text = f"no rule makes `{path}`, and no job is known to have made it"

@@ -34,11 +34,6 @@ def _chain(chain: Sequence[tuple[str, str]]) -> list[Note]:
     return [Note("needed by", line) for line in lines]
 
 
-def cannot_make(path: str, rule: str, span: Span, needs: Sequence[str]) -> Note:
-    """A candidate that was passed over and why."""
-    return Note("note", f"rule `{rule}` could make `{path}`, but needs {', '.join(needs)}", span)
-
-
 def ambiguous(path: str, first: tuple[str, Span], second: tuple[str, Span]) -> HpcmakeError:
     """Two rules that could both make a path, none better than the other."""
     notes = (

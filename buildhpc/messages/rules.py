@@ -130,17 +130,6 @@ def uneven_wildcards(missing: str, span: Span, first: Span) -> HpcmakeError:
     )
 
 
-def wildcard_in_input(name: str, span: Span, known: Iterable[str]) -> HpcmakeError:
-    """A name in an input path that nothing defines."""
-    return _error(
-        "unknown-name",
-        f"nothing here is called `{name}`",
-        span,
-        Note("note", "a wildcard in `input` must be in an `output` of the rule as well"),
-        *help_near(nearest(name, known)),
-    )
-
-
 def double_output(path: str, span: Span, other: Span | None) -> HpcmakeError:
     """One output written twice in a rule."""
     notes = (Note("note", "it stands first here", other),) if other else ()
@@ -225,8 +214,3 @@ def args_without_use(span: Span) -> HpcmakeError:
 def block_needed(name: str, span: Span) -> HpcmakeError:
     """A recipe without its text."""
     return _error("bad-directive", f"`{name}` wants a text", span)
-
-
-def warning(slug: str, text: str, span: Span, help_text: str) -> Problem:
-    """A warning of `hpcmake check`."""
-    return Problem(slug, text, span, (Note("help", help_text),), "warning")
