@@ -66,6 +66,8 @@ class _Build:
         """
         args = self._args
         keep = not args.dry_run and _has_home()
+        if keep:
+            _clear_leftovers()
         looked_ns = fresh.clock(CACHE) if keep else 0
         seen = generation(HOME / "state.db")
         # Planning only builds up: the collector would walk all of it again and again, in vain.
@@ -154,6 +156,15 @@ def _has_home() -> bool:
     except OSError:
         return False
     return True
+
+
+def _clear_leftovers() -> None:
+    """Deal with runs that died; a look at the folder tells whether there may be any."""
+    if any(name.startswith("run-") for name in os.listdir(HOME)):
+        from buildhpc.commands import leftovers
+        from buildhpc.state.database import open_state
+
+        leftovers.clear(open_state(Path.cwd()))
 
 
 def _tidy(graph: JobGraph, project: Project) -> None:

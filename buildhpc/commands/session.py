@@ -16,6 +16,7 @@ from typing import NamedTuple
 from buildhpc.commands.build import edited_lines
 from buildhpc.commands.checks import check_needs, check_protected, limits_of
 from buildhpc.commands.common import warn
+from buildhpc.commands.leftovers import remove_tree, run_folder, run_marker, take_over
 from buildhpc.commands.work import PlanWork, TempKeeper
 from buildhpc.messages import plan as messages
 from buildhpc.plan.choice import Choice
@@ -23,7 +24,6 @@ from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.stale import Evidence
 from buildhpc.plan.stamps import Record, Stamp
 from buildhpc.project import Project, Recipes
-from buildhpc.run import orphans
 from buildhpc.run.attempts import Timing
 from buildhpc.run.describe import Describer
 from buildhpc.run.events import Ended, Event, Skipped, Started, Unneeded
@@ -34,7 +34,7 @@ from buildhpc.run.recipes import Place
 from buildhpc.run.spec import JobSpec, Outcome, Recipe
 from buildhpc.show.report import FailedJob, Reporter, Summary, reporter_for, tail
 from buildhpc.show.text import nothing_to_do
-from buildhpc.state.claims import Claimed, Foreign, JobToClaim, runs_over
+from buildhpc.state.claims import Claimed, Foreign, JobToClaim
 from buildhpc.state.database import State, open_state
 from buildhpc.state.recorder import Recorder, RunInfo
 from buildhpc.state.snapshot import change_counter
@@ -115,33 +115,12 @@ class Session:
         return str(path)
 
     def _scratch(self) -> Path:
-        path = self._own_folder()
+        path = run_folder(self._recorder.id)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def _own_folder(self) -> Path:
-        return Path(".hpcmake") / f"run-{self._recorder.id}"
-
-    def _marker(self, run: int) -> str:
-        folder = hashlib.sha256(os.path.realpath(".").encode(errors="surrogateescape"))
-        return f"{folder.hexdigest()[:12]}:{run}"
-
     def _take_over(self, claimed: Claimed) -> None:
-        """Deal with runs that died: end what they left running, and say so."""
-        for run in claimed.dead:
-            warn(messages.taken_over(run.id, run.host, run.pid))
-        # Also what a run left that another one found dead a moment ago and still deals with:
-        # its jobs are free by now, and must not start beside what is left of them.
-        folders = [path for path in Path(".hpcmake").glob("run-*") if path != self._own_folder()]
-        over = self._state.read(runs_over) if folders else {}
-        for folder in folders:
-            number = int(folder.name.removeprefix("run-"))
-            if over.get(number) != socket.gethostname():
-                continue
-            if left := orphans.find(self._marker(number)):
-                orphans.kill(left, 5.0)
-                warn(messages.orphans_ended(len(left)))
-            remove_tree(folder)
+        take_over(self._state, claimed.dead, self._recorder.id)
         for orphan in claimed.orphans:
             if orphan.host == socket.gethostname():
                 self._recorder.lost(orphan)
@@ -156,7 +135,7 @@ class Session:
     ) -> int | None:
         """Run the jobs. Returns the signal that stopped the build, if one did."""
         recipes = Recipes(self._project.pipeline)
-        marker = self._marker(self._recorder.id)
+        marker = run_marker(self._recorder.id)
         describer = self._describer(marker[-8:].replace(":", "-"))
         work = PlanWork(plan, evidence, describer, recipes, _tell_aside)
         work.max_cores = self._limits.cores
@@ -360,10 +339,3 @@ def remove_files(paths: Iterable[str]) -> None:
             continue
         except OSError as error:
             warn(messages.cannot_remove(path, (error.strerror or str(error)).lower()))
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder of ours; one that is gone, or cannot go, is no harm."""
-    import shutil
-
-    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,69 @@
+"""What runs that died left: jobs that still run, files of theirs, claims."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from buildhpc.commands.common import warn
+from buildhpc.diagnostics import HpcmakeError
+from buildhpc.messages import plan as messages
+from buildhpc.run import orphans
+from buildhpc.state.claims import DeadRun, bury, runs_over
+from buildhpc.state.database import State
+from buildhpc.state.snapshot import change_counter
+
+_HOME = Path(".hpcmake")
+_GRACE_S = 5.0
+
+
+def run_folder(run: int) -> Path:
+    """The folder of a run's files while it runs."""
+    return _HOME / f"run-{run}"
+
+
+def run_marker(run: int) -> str:
+    """What the processes of a run of this folder are known by."""
+    folder = hashlib.sha256(os.path.realpath(".").encode(errors="surrogateescape"))
+    return f"{folder.hexdigest()[:12]}:{run}"
+
+
+def clear(state: State) -> None:
+    """Find runs that died, and deal with them; a state that cannot be written stays as it is."""
+    if not any(_HOME.glob("run-*")):
+        return
+    with suppress(HpcmakeError):
+        with state.transaction() as connection:
+            dead = bury(connection, state.now_s(), None, change_counter(state.found))
+        take_over(state, dead, 0)
+
+
+def take_over(state: State, dead: Iterable[DeadRun], own: int) -> None:
+    """Say which runs died, end what is left of the runs that are over, and remove their files.
+
+    own: the run that asks; 0 where none does.
+    """
+    for run in dead:
+        warn(messages.taken_over(run.id, run.host, run.pid))
+    # Also what a run left that another one found dead a moment ago and still deals with: its
+    # jobs are free by now, and must not start beside what is left of them.
+    folders = [path for path in _HOME.glob("run-*") if path != run_folder(own)]
+    over = state.read(runs_over) if folders else {}
+    for folder in folders:
+        number = folder.name.removeprefix("run-")
+        if not number.isdecimal() or over.get(int(number)) != socket.gethostname():
+            continue
+        if left := orphans.find(run_marker(int(number))):
+            orphans.kill(left, _GRACE_S)
+            warn(messages.orphans_ended(len(left)))
+        remove_tree(folder)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder of ours; one that is gone, or cannot go, is no harm."""
+    shutil.rmtree(path, ignore_errors=True)
