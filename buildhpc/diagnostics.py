@@ -89,6 +89,22 @@ class HpcmakeError(Exception):
         super().__init__("\n\n".join(render(problem) for problem in self.problems))
 
 
+class Collecting:
+    """A `with` block whose HpcmakeError is kept, not raised."""
+
+    def __init__(self, found: list[Problem]) -> None:
+        self._found = found
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> bool:
+        if isinstance(error, HpcmakeError):
+            self._found.extend(error.problems)
+            return True
+        return False
+
+
 def render(problem: Problem) -> str:
     """The text of a problem as the terminal shows it, without a last newline."""
     lines = [f"{problem.severity}[{problem.slug}]: {problem.text}"]

@@ -65,6 +65,15 @@ def children(node: Any) -> Iterator[Any]:
             yield value
 
 
+def walk(*nodes: Any) -> Iterator[Any]:
+    """The nodes and all below them, each before what is below it."""
+    todo = list(nodes)
+    while todo:
+        here = todo.pop()
+        yield here
+        todo.extend(children(here))
+
+
 @cache
 def parts(kind: Any) -> tuple[str, ...]:
     """The names of what a node holds, but for its places in the file."""

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from buildhpc.diagnostics import HpcmakeError, Problem, Source, Span
+from buildhpc.diagnostics import Collecting, HpcmakeError, Problem
 from buildhpc.language import syntax
-from buildhpc.language.braces import unescape
 from buildhpc.language.expressions import (
     Names,
-    check_regex,
     compile_expression,
     evaluate,
-    field_value,
-    items_of,
 )
-from buildhpc.language.functions import INPUT_FLAGS, OUTPUT_FLAGS
 from buildhpc.language.patterns import Pattern, Wild, pattern
 from buildhpc.language.shell import Slot, slots_of
-from buildhpc.language.values import Path, kind
-from buildhpc.messages import language as language_messages
+from buildhpc.language.walk import walk
 from buildhpc.messages import rules as messages
-from buildhpc.rules.directives import DIRECTIVES, RECIPES, RESERVED
+from buildhpc.rules.blocks import block_text, check_slots
+from buildhpc.rules.directives import DIRECTIVES, RECIPES
 from buildhpc.rules.model import InputItem, Output, RecipeCode, Rule, Value
+from buildhpc.rules.outputs import check_flags, compile_outputs, constraint, is_many
 from buildhpc.rules.shapes import check_directive
 
 _ALWAYS = frozenset({"input", "output", "params", "wildcards", "attempt", "cores", "log"})
@@ -53,9 +49,9 @@ def compile_rule(node: syntax.RuleDefinition, around: Surroundings, order: int) 
     if not found and (when := directives.get("when")) and not _when(when, around.names):
         return None
     outputs: tuple[Output, ...] = ()
-    with _Collecting(found):
+    with Collecting(found):
         where = _constraints(directives.get("where"), around)
-        outputs = _outputs(directives.get("output"), around.names, where)
+        outputs = compile_outputs(directives.get("output"), around.names, where)
         _check_where(directives.get("where"), outputs)
     if found:
         raise HpcmakeError(found)
@@ -87,29 +83,13 @@ def _has_one_path(outputs: Sequence[Output]) -> bool:
     return len(patterns) == 1 and "directory" not in patterns[0].flags
 
 
-class _Collecting:
-    """A `with` block whose HpcmakeError is kept, not raised."""
-
-    def __init__(self, found: list[Problem]) -> None:
-        self._found = found
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: object, _trace: object) -> bool:
-        if isinstance(error, HpcmakeError):
-            self._found.extend(error.problems)
-            return True
-        return False
-
-
 def _directives(
     node: syntax.RuleDefinition, around: Surroundings, found: list[Problem]
 ) -> dict[str, syntax.Directive]:
     """The rule's directives by name, over the defaults of the file."""
     own: dict[str, syntax.Directive] = {}
     for directive in node.directives:
-        with _Collecting(found):
+        with Collecting(found):
             check_directive(directive)
             if directive.name in own:
                 raise messages.directive_twice(
@@ -140,104 +120,12 @@ def _constraints(directive: syntax.Directive | None, around: Surroundings) -> di
     return found
 
 
-def constraint(node: syntax.Expression, relation: str, names: Names) -> str:
-    """The regular expression of `= "REGEX"` or `in LIST`."""
-    if relation == "in":
-        value = evaluate(node, names)
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
-            raise messages.wrong_value("where", "a list behind `in`", kind(value), node.span)
-        import re
-
-        choices = [re.escape(str(item)) for item in items_of(value)]
-        return "(?:" + "|".join(choices) + ")" if choices else r"(?!)"
-    value = evaluate(node, replace(names, braces="kept"))
-    text = str(value) if isinstance(value, Pattern) else value
-    if not isinstance(text, str):
-        raise messages.wrong_value("where", "a pattern as text", kind(value), node.span)
-    return check_regex(text, node.span)
-
-
 def _check_where(directive: syntax.Directive | None, outputs: Sequence[Output]) -> None:
     known = outputs[0].patterns[0].wildcards if outputs and outputs[0].patterns else ()
     for item in directive.items if directive else ():
         assert item.label is not None
         if item.label.name not in known:
             raise messages.unknown_wildcard(item.label.name, item.label.span, known)
-
-
-def _outputs(
-    directive: syntax.Directive | None, names: Names, where: Mapping[str, str]
-) -> tuple[Output, ...]:
-    inside = replace(names, braces="wildcard", wildcards=where, path=True)
-    outputs: list[Output] = []
-    first: tuple[Pattern, Span] | None = None
-    seen: dict[str, Span] = {}
-    for item in directive.items if directive else ():
-        _check_flags(item.value, "output")
-        patterns = []
-        for value in items_of(evaluate(item.value, inside)):
-            made = _output_pattern(value, item.span)
-            _check_wildcards(made, item.span, first)
-            first = first or (made, item.span)
-            if str(made) in seen:
-                raise messages.double_output(str(made), item.span, seen[str(made)])
-            seen[str(made)] = item.span
-            patterns.append(made)
-        if patterns:
-            label = item.label.name if item.label else None
-            outputs.append(Output(item.span, label, _is_many(item.value), tuple(patterns)))
-    return tuple(outputs)
-
-
-def _output_pattern(value: Any, span: Span) -> Pattern:
-    if isinstance(value, Pattern):
-        return pattern(value.parts, value.flags)
-    if not isinstance(value, str):
-        raise messages.not_a_path(kind(value), span)
-    if not value:
-        raise messages.empty_path(span)
-    return pattern((str(value),), value.flags if isinstance(value, Path) else ())
-
-
-def _check_wildcards(made: Pattern, span: Span, first: tuple[Pattern, Span] | None) -> None:
-    for name in made.wildcards:
-        if name in RESERVED:
-            raise messages.reserved_name("wildcard", name, span)
-    if first is not None:
-        mine, theirs = set(made.wildcards), set(first[0].wildcards)
-        if theirs - mine:
-            raise messages.uneven_wildcards(min(theirs - mine), span, first[1])
-        if mine - theirs:
-            raise messages.uneven_wildcards(min(mine - theirs), first[1], span)
-    made.regex()
-
-
-def _is_many(node: syntax.Expression) -> bool:
-    while isinstance(node, syntax.Call) and node.arguments:
-        if isinstance(node.function, syntax.Name) and node.function.name in ("glob", "expand"):
-            return True
-        node = node.arguments[0]
-    return isinstance(node, (syntax.Loop, syntax.ListOf))
-
-
-def _check_flags(node: syntax.Expression, side: str) -> None:
-    wrong = INPUT_FLAGS if side == "output" else OUTPUT_FLAGS
-    for inner in walk(node):
-        function = inner.function if isinstance(inner, syntax.Call) else None
-        if isinstance(function, syntax.Name) and function.name in wrong:
-            raise messages.flag_on_wrong_side(function.name, side, function.span)
-
-
-def walk(node: object) -> Iterator[object]:
-    """A syntax node and all below it."""
-    todo = [node]
-    while todo:
-        here = todo.pop()
-        if isinstance(here, (tuple, list)):
-            todo.extend(here)
-        elif is_dataclass(here) and not isinstance(here, (Span, Source)):
-            yield here
-            todo.extend(getattr(here, each.name) for each in fields(here))
 
 
 def _check_whole(
@@ -248,7 +136,7 @@ def _check_whole(
 ) -> None:
     """What concerns several directives at once."""
     recipes = [directives[name] for name in RECIPES if name in directives]
-    with _Collecting(found):
+    with Collecting(found):
         if len(recipes) > 1:
             recipes.sort(key=lambda directive: directive.span.start)
             raise messages.two_recipes(recipes[0].span, recipes[1].span)
@@ -287,11 +175,11 @@ class _RuleCompiler:
         names = replace(self._early, path=True, note=_UNKNOWN_WILDCARD)
         items = []
         for item in directive.items if directive else ():
-            with _Collecting(found):
-                _check_flags(item.value, "input")
+            with Collecting(found):
+                check_flags(item.value, "input")
                 thunk = compile_expression(item.value, names)
                 label = item.label.name if item.label else None
-                many = _is_many(item.value)
+                many = is_many(item.value)
                 items.append(InputItem(item.span, label, many, thunk, self._maker(item.value)))
         return tuple(items)
 
@@ -325,7 +213,7 @@ class _RuleCompiler:
                 continue
             values = []
             for item in directive.items:
-                with _Collecting(found):
+                with Collecting(found):
                     thunk = compile_expression(item.value, self._names_of(name))
                     label = item.label.name if item.label else None
                     constant = not any(self._is_late(each) for each in walk(item.value))
@@ -351,7 +239,7 @@ class _RuleCompiler:
             directive = self._directives.get(kind_)
             if directive is None:
                 continue
-            with _Collecting(found):
+            with Collecting(found):
                 if kind_ in ("shell", "python"):
                     return self._block_recipe(kind_, directive, found)
                 value = compile_expression(directive.items[0].value, self._late)
@@ -373,50 +261,3 @@ class _RuleCompiler:
         ):
             found.extend(messages.args_without_use(self._directives["args"].span).problems)
         return RecipeCode("shell", directive.span, parts=tuple(parts))
-
-
-def block_text(directive: syntax.Directive) -> tuple[str, Any]:
-    """The text of a `shell` or `python` directive, and what maps its offsets to spans."""
-    if directive.block is not None:
-        block = directive.block
-        return block.text, lambda start, end: block_span(block, start, end)
-    value = directive.items[0].value
-    if not isinstance(value, syntax.Text):
-        raise messages.block_needed(directive.name, value.span)
-    text = unescape(value.raw) + "\n"
-    inside = value.inside
-
-    def locate(start: int, end: int) -> Span:
-        if "\\" in value.raw:
-            return value.span
-        return Span(inside.source, inside.start + start, inside.start + end)
-
-    return text, locate
-
-
-def block_span(block: syntax.Block, start: int, end: int) -> Span:
-    """The place in the file of a part of a block's text."""
-    number = block.text.count("\n", 0, start)
-    column = start - (block.text.rfind("\n", 0, start) + 1)
-    line = block.lines[min(number, len(block.lines) - 1)]
-    return Span(line.source, line.start + column, line.start + column + end - start)
-
-
-def check_slots(parts: Sequence[str | Slot], names: Names, found: list[Problem]) -> None:
-    """Whether every slot of a block has a name that something defines."""
-    for part in parts:
-        if not isinstance(part, Slot):
-            continue
-        field = part.field
-        if field.name not in names.late and field.name not in names.constants:
-            known = {*names.late, *names.constants}
-            written = field.written[1:-1]
-            error = language_messages.unknown_in_block(field.name, written, field.span, known)
-            found.extend(error.problems)
-        elif field.conversion not in (None, "raw") and not (
-            field.conversion == "file" and field.name == "input"
-        ):
-            found.extend(language_messages.bad_conversion(field.written, field.span).problems)
-        else:
-            with _Collecting(found):
-                field_value(field, names)

@@ -11,8 +11,9 @@ from buildhpc.language import syntax
 from buildhpc.language.braces import Field, fields_of
 from buildhpc.language.expressions import follow
 from buildhpc.language.shell import Quoting, Slot, places
+from buildhpc.language.walk import walk
 from buildhpc.messages import commands as messages
-from buildhpc.rules.compile import block_text, walk
+from buildhpc.rules.blocks import block_text
 from buildhpc.rules.model import Pipeline, Rule
 
 _MAKE_VARIABLE = re.compile(r"\$[@<](?![(])")
@@ -71,7 +72,7 @@ def _unused_lets(trees: Sequence[syntax.Tree]) -> Iterator[Problem]:
 def _used_names(tree: syntax.Tree) -> Iterator[str]:
     """Every name that something in a file may mean: bare, in braces, or in a block of Python."""
     own: set[int] = set()
-    for node in walk(tree.statements):
+    for node in walk(*tree.statements):
         if isinstance(node, syntax.Let):
             own.add(id(node.name))
         elif isinstance(node, syntax.Item) and node.label is not None:
@@ -120,11 +121,11 @@ def _unused_wheres(tree: syntax.Tree) -> Iterator[Problem]:
                     yield messages.unused_where(item.label.name, item.label.span)
 
 
-def _open_wildcards(nodes: object) -> set[str]:
+def _open_wildcards(nodes: Sequence[object]) -> set[str]:
     """The names in braces that do not say in place what they match."""
     return {
         field.name
-        for node in walk(nodes)
+        for node in walk(*nodes)
         if isinstance(node, syntax.Text)
         for field in _fields(node)
         if field.pattern is None

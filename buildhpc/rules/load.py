@@ -15,16 +15,12 @@ from buildhpc.language.patterns import normal
 from buildhpc.language.shell import slots_of
 from buildhpc.language.values import Missing, wrap
 from buildhpc.messages import rules as messages
-from buildhpc.rules.compile import (
-    Surroundings,
-    block_span,
-    check_slots,
-    compile_rule,
-    constraint,
-)
+from buildhpc.rules.blocks import block_span, check_slots
+from buildhpc.rules.compile import Surroundings, compile_rule
 from buildhpc.rules.config import apply, merge, read_config
 from buildhpc.rules.directives import RESERVED
 from buildhpc.rules.model import Handler, Pipeline, Rule
+from buildhpc.rules.outputs import constraint
 from buildhpc.rules.shapes import check_directive
 
 Parse = Callable[[str, bytes], syntax.Tree]

@@ -1,0 +1,95 @@
+"""Every message, in full, as people meet it.
+
+`golden/errors.txt` has a part for each: files, what is run, and all that comes to stderr.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from buildhpc.messages import call, commands, language, plan, rules
+
+GOLDEN = Path(__file__).parent / "golden" / "errors.txt"
+HPCMAKE = 'hpcmake() { "$PYTHON" -m buildhpc.cli "$@"; }\n'
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the golden file: what is there, what is run, what is said."""
+
+    files: dict[str, str]
+    script: str
+    says: str
+
+
+def read_parts() -> dict[str, Part]:
+    texts = re.split(r"^=== (.*)\n", GOLDEN.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {name: _part(text) for name, text in zip(texts[1::2], texts[2::2], strict=True)}
+
+
+def _part(text: str) -> Part:
+    texts = re.split(r"^--- (.*)\n", text, flags=re.MULTILINE)
+    found = dict(zip(texts[1::2], texts[2::2], strict=True))
+    return Part(says=found.pop("says"), script=found.pop("run"), files=found)
+
+
+def written(name: str, part: Part) -> str:
+    files = "".join(f"--- {path}\n{text}" for path, text in part.files.items())
+    return f"=== {name}\n{files}--- run\n{part.script}--- says\n{part.says}"
+
+
+def said(part: Part, folder: Path) -> str:
+    for path, text in part.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    done = subprocess.run(
+        ["bash", "-c", HPCMAKE + part.script],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        stdin=subprocess.DEVNULL, env={**os.environ, "PYTHON": sys.executable, "LC_ALL": "C.UTF-8"},
+    )  # fmt: skip
+    text = done.stderr.replace(str(folder), "/folder").replace(socket.gethostname(), "HOST")
+    text = re.sub(r"process \d+", "process 4711", text)
+    return "".join(line for line in text.splitlines(keepends=True) if "Killed" not in line)
+
+
+@pytest.mark.parametrize("name", read_parts())
+def test_a_message_is_shown_in_full(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    parts = read_parts()
+    found = said(parts[name], tmp_path)
+    if request.config.getoption("--bless", default=False):
+        parts[name] = Part(parts[name].files, parts[name].script, found)
+        whole = "".join(written(*each) for each in parts.items())
+        GOLDEN.write_text(whole, encoding="utf-8")
+    assert found == parts[name].says
+
+
+def messages() -> Iterator[tuple[str, str]]:
+    """Names of the functions that make messages, each with its slug."""
+    for module in (rules, plan, language, call, commands):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            own = function.__module__ == module.__name__ and not name.startswith("_")
+            code = inspect.getsource(function)
+            slug = re.search(r'(?:Problem|_error|_warning)\(\s*"([a-z-]+)"', code)
+            if own and slug is not None:
+                yield f"{module.__name__.rpartition('.')[2]}.{name}", slug[1]
+
+
+def test_every_message_is_among_those_shown() -> None:
+    shown = {name.partition(" ")[0]: part.says for name, part in read_parts().items()}
+    known = dict(messages())
+    assert known.keys() - shown.keys() == set()
+    assert shown.keys() - known.keys() == set()
+    for name, slug in known.items():
+        assert f"[{slug}]: " in shown[name], name
