@@ -54,7 +54,7 @@ def said(part: Part, folder: Path) -> str:
         (folder / path).write_text(text)
     done = subprocess.run(
         ["bash", "-c", HPCMAKE + part.script],
-        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=100, check=False,
         stdin=subprocess.DEVNULL, env={**os.environ, "PYTHON": sys.executable, "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
     text = done.stderr.replace(str(folder), "/folder").replace(socket.gethostname(), "HOST")

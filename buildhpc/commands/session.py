@@ -32,7 +32,7 @@ from buildhpc.run.local import LocalExecutor
 from buildhpc.run.machine import Limits
 from buildhpc.run.recipes import Place
 from buildhpc.run.spec import JobSpec, Outcome, Recipe
-from buildhpc.show.report import FailedJob, Reporter, Summary, reporter_for, tail
+from buildhpc.show.report import FailedJob, Reporter, Summary, failure_text, reporter_for, tail
 from buildhpc.show.text import nothing_to_do
 from buildhpc.state.claims import Claimed, Foreign, JobToClaim
 from buildhpc.state.database import State, open_state
@@ -143,15 +143,8 @@ class Session:
         work.theirs = {work.numbers[name]: name for name in claimed.foreign}
         if work.theirs:
             reporter.waiting_for(claimed.foreign)
-        run_handlers(self._project.pipeline, "start", self._facts(""))
-        executor = LocalExecutor(
-            work,
-            self._limits,
-            Place(str(self._scratch()), marker),
-            Timing(latency_s=self._args.latency),
-            self._args.keep_going,
-            self._args.keep_incomplete,
-        )
+        self._call_handlers("start")
+        executor = self._executor(work, marker)
         keeper = TempKeeper(graph, [step.job for step in plan.steps])
         foreign = Foreign(self._state)
         stopping = False
@@ -168,6 +161,16 @@ class Session:
         if executor.interrupted is None and not executor.failed:
             remove_files(keeper.left_over(os.path.lexists))
         return executor.interrupted
+
+    def _executor(self, work: PlanWork, marker: str) -> LocalExecutor:
+        return LocalExecutor(
+            work,
+            self._limits,
+            Place(str(self._scratch()), marker),
+            Timing(latency_s=self._args.latency),
+            self._args.keep_going,
+            self._args.keep_incomplete,
+        )
 
     def _handle(self, event: Event, work: PlanWork, keeper: TempKeeper, reporter: Reporter) -> None:
         """Record what happened, then show it."""
@@ -265,12 +268,19 @@ class Session:
             executor.settle(task, "done" if state == "done" else "released")
         return done
 
-    def _facts(self, log: str) -> dict[str, object]:
-        return {
+    def _call_handlers(self, event: str) -> None:
+        """Run the blocks of `on EVENT:`. `{log}` is a file that says what failed."""
+        if not any(handler.event == event for handler in self._project.pipeline.handlers):
+            return
+        log = self._scratch() / "failed.txt"
+        texts = [failure_text(failed, "hpcmake", lambda _, text: text) for failed in self._failed]
+        log.write_text("\n\n".join([*texts, ""]), errors="surrogateescape")
+        facts = {
             "run": self._recorder.id,
-            "log": log,
-            "failed": [failure.job.name for failure in self._failed],
+            "log": str(log),
+            "failed": [failed.job.name for failed in self._failed],
         }
+        run_handlers(self._project.pipeline, event, facts)
 
     def _finish(
         self, plan: Plan, reporter: Reporter, interrupted: int | None, wall_s: float
@@ -278,7 +288,6 @@ class Session:
         failed = bool(self._failed) or self._counts["failed"] > 0
         status = "interrupted" if interrupted else "failed" if failed else "done"
         self._recorder.end(status)
-        remove_tree(self._scratch())
         summary = Summary(
             run=self._recorder.id,
             status=status,
@@ -291,8 +300,8 @@ class Session:
         )
         reporter.end(summary)
         if not interrupted:
-            event = "failure" if failed else "success"
-            run_handlers(self._project.pipeline, event, self._facts(""))
+            self._call_handlers("failure" if failed else "success")
+        remove_tree(self._scratch())
         if interrupted:
             return 128 + interrupted
         return 1 if failed else 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from buildhpc.language.braces import undouble
-from buildhpc.language.expressions import follow
+from buildhpc.language.follow import follow
 from buildhpc.language.functions import plain_text
 from buildhpc.language.operators import Unfit
 from buildhpc.language.shell import Quoting, Slot, quote

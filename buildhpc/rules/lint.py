@@ -9,7 +9,7 @@ from typing import Any
 from buildhpc.diagnostics import HpcmakeError, Problem, Span
 from buildhpc.language import syntax
 from buildhpc.language.braces import Field, fields_of
-from buildhpc.language.expressions import follow
+from buildhpc.language.follow import follow
 from buildhpc.language.shell import Quoting, Slot, places
 from buildhpc.language.walk import walk
 from buildhpc.messages import commands as messages
