@@ -171,41 +171,69 @@ class Model:
         self, plan: Planned, jobs: Collection[ModelJob], ask: Ask, make: Make, ran: Runs
     ) -> set[str]:
         """Run a plan; the names of the jobs that ran, whether they failed or not."""
-        maker = {path: job for job in jobs for path in job.outputs}
-        forced_or_changed = {
+        stale = {
             job.name for job in plan.jobs if job.name in ask.forced or self.changed(job, jobs, ask)
         }
-        read = {path for job in plan.jobs for path in job.inputs}
+        by_hand = {path for job in jobs for path in job.temp if self._is_by_hand(path, job)}
         broken: set[str] = set()
-        finished: set[str] = set()
         started: set[str] = set()
         for job in plan.jobs:
-            if any(path in maker and maker[path].name in broken for path in job.inputs):
+            if self._needs_one_of(job, broken, jobs):
                 broken.add(job.name)
                 self._spoil(job.name, "skipped")
-                continue
-            only_upstream = job.name not in forced_or_changed | plan.restored
-            there = all(path in self.files for path in job.outputs if path in read)
-            if only_upstream and there and not self.changed(job, jobs, ask):
-                # What it waited for made the same bytes, or turned out not to be needed.
-                finished.add(job.name)
-                continue
-            if not ran.starts(job):
+            elif job.name not in stale | plan.restored and self._is_as_it_was(job, plan, jobs, ask):
+                continue  # what it waited for made the same bytes, or was not needed
+            elif not ran.starts(job):
                 broken.add(job.name)
                 self._spoil(job.name, "waiting")
-                continue
-            started.add(job.name)
-            if ran.fails(job):
-                broken.add(job.name)
-                self._fail(job)
             else:
-                finished.add(job.name)
-                hashed = {
-                    p for p in job.temp if ask.content or any(p in j.content for j in plan.jobs)
-                }
-                self._run(job, make, job.name in plan.restored, frozenset(hashed))
-        self._tidy(plan, jobs, ask, finished, failed=bool(broken))
+                started.add(job.name)
+                if ran.fails(job):
+                    broken.add(job.name)
+                    self._fail(job)
+                else:
+                    self._run(job, make, plan, ask)
+        by_hand -= {path for job in plan.jobs for path in job.outputs}
+        self._remove_temps(plan, jobs, ask, broken, by_hand)
         return started
+
+    def _needs_one_of(
+        self, job: ModelJob, names: Collection[str], jobs: Collection[ModelJob]
+    ) -> bool:
+        paths = {path for each in jobs if each.name in names for path in each.outputs}
+        return not paths.isdisjoint(job.inputs)
+
+    def _is_as_it_was(
+        self, job: ModelJob, plan: Planned, jobs: Collection[ModelJob], ask: Ask
+    ) -> bool:
+        """Whether a job that only waited for others is fresh now that they are done."""
+        read = {path for each in plan.jobs for path in each.inputs}
+        there = all(path in self.files for path in job.outputs if path in read)
+        return there and not self.changed(job, jobs, ask)
+
+    def _remove_temps(
+        self,
+        plan: Planned,
+        jobs: Collection[ModelJob],
+        ask: Ask,
+        broken: Collection[str],
+        by_hand: Collection[str],
+    ) -> None:
+        """Temp files go once nothing needs them, but for those that people wrote."""
+        here = _needed(ask.targets, {path: job for job in jobs for path in job.outputs})
+        finished = {job.name for job in plan.jobs}.difference(broken)
+        for job in jobs:
+            for path in job.temp - ask.targets - set(by_hand):
+                users = {each.name for each in plan.jobs if path in each.inputs}
+                used_up = users <= finished if users else job.name in finished
+                if used_up or (not broken and not users and job.name in here):
+                    self.files.pop(path, None)
+
+    def _is_by_hand(self, path: str, job: ModelJob) -> bool:
+        memory = self.memory.get(job.name)
+        made = memory.outputs.get(path) if memory else None
+        there = self.files.get(path)
+        return there is not None and (made is None or there.version != made.version)
 
     def _spoil(self, name: str, state: str) -> None:
         self.memory.setdefault(name, Memory(state)).state = state
@@ -215,37 +243,19 @@ class Model:
         for path in job.outputs:
             self.files.pop(path, None)
 
-    def _run(self, job: ModelJob, make: Make, restored: bool, hashed: frozenset[str]) -> None:
+    def _run(self, job: ModelJob, make: Make, plan: Planned, ask: Ask) -> None:
         seen = {path: self.files[path] for path in job.inputs}
-        before = self.memory[job.name].outputs if job.name in self.memory and restored else {}
+        memory = self.memory.get(job.name)
+        before = memory.outputs if memory and job.name in plan.restored else {}
         made = {}
         for path, data in make(job.name, {p: file.data for p, file in seen.items()}).items():
             old = before.get(path) if path in job.temp and path not in self.files else None
             version = next(self._versions)
             made[path] = File(old.version if old else version, data, _FUTURE_NS + version)
         self.files.update(made)
+        by_content = {path for each in plan.jobs for path in each.content}
+        hashed = job.temp if ask.content else job.temp & by_content
         self.memory[job.name] = Memory("done", job.recipe, seen, made, hashed)
-
-    def _tidy(
-        self,
-        plan: Planned,
-        jobs: Collection[ModelJob],
-        ask: Ask,
-        finished: set[str],
-        failed: bool,
-    ) -> None:
-        """Temp files go once nothing needs them."""
-        users: dict[str, set[str]] = {}
-        for job in plan.jobs:
-            for path in job.inputs:
-                users.setdefault(path, set()).add(job.name)
-        here = _needed(ask.targets, {path: job for job in jobs for path in job.outputs})
-        for job in jobs:
-            for path in job.temp - ask.targets:
-                used = users.get(path, set())
-                free = used <= finished if used else job.name in finished
-                if free or (not used and not failed and job.name in here):
-                    self.files.pop(path, None)
 
 
 @dataclass(frozen=True)

@@ -136,8 +136,8 @@ class _Build:
         looked_ns: int,
         whole: bool,
     ) -> int:
-        graph, _, plan = planned
-        _tidy(graph, project)
+        graph, evidence, plan = planned
+        _tidy(graph, evidence)
         _tell_edited(self._args, plan)
         if looked_ns and whole and not plan.edited:
             from buildhpc.commands.remember import remember_fresh
@@ -167,15 +167,15 @@ def _clear_leftovers() -> None:
         leftovers.clear(open_state(Path.cwd()))
 
 
-def _tidy(graph: JobGraph, project: Project) -> None:
+def _tidy(graph: JobGraph, evidence: Evidence) -> None:
     """Remove temp files that an interrupted build left though nothing needs them."""
     if not any(job.temp for job in graph.jobs):
         return
     from buildhpc.commands.session import remove_files
     from buildhpc.commands.work import TempKeeper
 
-    keeper = TempKeeper(graph, ())
-    remove_files(keeper.left_over(lambda path: path in project.disk))
+    keeper = TempKeeper(graph, (), evidence)
+    remove_files(keeper.left_over(lambda path: path in evidence.disk))
 
 
 def _tell_edited(args: argparse.Namespace, plan: Plan) -> None:

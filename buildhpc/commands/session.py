@@ -145,7 +145,7 @@ class Session:
             reporter.waiting_for(claimed.foreign)
         self._call_handlers("start")
         executor = self._executor(work, marker)
-        keeper = TempKeeper(graph, [step.job for step in plan.steps])
+        keeper = TempKeeper(graph, [step.job for step in plan.steps], evidence)
         foreign = Foreign(self._state)
         stopping = False
         for event in executor.run():

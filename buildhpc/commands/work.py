@@ -13,7 +13,7 @@ from buildhpc.commands.checks import set_aside
 from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
-from buildhpc.plan.stale import Evidence, stale
+from buildhpc.plan.stale import Evidence, edited_outputs, stale
 from buildhpc.plan.stamps import SMALL, Record, Stamp
 from buildhpc.project import Recipes
 from buildhpc.run.describe import Describer
@@ -224,10 +224,14 @@ class _Clock:
 
 
 class TempKeeper:
-    """Counts who still needs a `temp` file, and says when nobody does."""
+    """Counts who still needs a `temp` file, and says when nobody does.
 
-    def __init__(self, graph: JobGraph, planned: Iterable[Job]) -> None:
+    Only files that a job made are spoken of; what people wrote in their place stays.
+    """
+
+    def __init__(self, graph: JobGraph, planned: Iterable[Job], evidence: Evidence) -> None:
         self._graph = graph
+        self._evidence = evidence
         self._targets = frozenset(graph.targets)
         self._waiting: dict[str, int] = {}
         self._planned = {job.name: job for job in planned}
@@ -243,7 +247,7 @@ class TempKeeper:
             if self._waiting[path] == 0:
                 free.append(path)
         free += [path for path in job.temp if path not in self._waiting]
-        return [path for path in free if path not in self._targets]
+        return [path for path in free if path not in self._targets and self._is_made(path)]
 
     def left_over(self, exists: Callable[[str], bool]) -> list[str]:
         """Temp files of fresh jobs that no planned job needs and that are still there."""
@@ -252,8 +256,17 @@ class TempKeeper:
             for job in self._graph.jobs
             if job.temp and job.name not in self._planned
             for path in job.temp
-            if path not in self._waiting and path not in self._targets and exists(path)
+            if path not in self._waiting and path not in self._targets
+            if exists(path) and self._is_made(path)
         ]
+
+    def _is_made(self, path: str) -> bool:
+        """Whether what is at `path` is what its job made, or will make."""
+        job = self._graph.maker[path]
+        if job.name in self._planned:
+            return True
+        record = self._evidence.records.get(job.name)
+        return record is not None and path not in edited_outputs(job, record, self._evidence)
 
     def _temps(self, job: Job) -> list[str]:
         """The temp files among what `job` needs, each once."""
