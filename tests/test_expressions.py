@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from conftest import Pipe
 from expression import plain_value, value_of
 
 from buildhpc.diagnostics import HpcmakeError
@@ -224,3 +225,12 @@ def test_what_cannot_be_computed_is_an_error_at_its_place(
     (problem,) = caught.value.problems
     assert problem.span is not None
     assert (problem.slug, problem.span.text, problem.text) == (slug, guilty, words)
+
+
+def test_in_its_own_value_the_name_of_a_directive_means_the_let(pipe: Pipe) -> None:
+    pipe.write(
+        "Pipefile",
+        'let mem = 2G\n\nrule a:\n    output: "a"\n    mem: mem * 2\n    shell: "echo {mem} > a"\n',
+    )
+    pipe.check("-q")
+    assert pipe.read("a") == "4G\n"

@@ -77,10 +77,7 @@ def _number(node: syntax.Number | syntax.Constant, _: Names) -> Thunk:
 
 
 def _quantity(node: syntax.Quantity, _: Names) -> Thunk:
-    value = quantity(node.text)
-    if value is None:
-        raise messages.bad_quantity(node.text, node.span)
-    return _constant(value)
+    return _constant(quantity(node.text))
 
 
 def _name(node: syntax.Name, names: Names) -> Thunk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -9,8 +10,10 @@ from typing import Any
 
 from buildhpc.diagnostics import Span
 from buildhpc.language import syntax
+from buildhpc.language.braces import fields_of
 
 MAX_DEPTH = 200
+_WORD = re.compile(r"[^\W\d]\w*")
 
 
 def too_deep(tree: syntax.Tree) -> Span | None:
@@ -80,3 +83,22 @@ def parts(kind: Any) -> tuple[str, ...]:
     return tuple(
         field.name for field in fields(kind) if field.name not in ("span", "name_span", "lines")
     )
+
+
+def used_names(*nodes: Any) -> Iterator[str]:
+    """Every name that something below the nodes may mean: bare, in braces, in a block of Python."""
+    own: set[int] = set()
+    for each in walk(*nodes):
+        if isinstance(each, syntax.Let):
+            own.add(id(each.name))
+        elif isinstance(each, syntax.Item) and each.label is not None:
+            own.add(id(each.label))
+        elif isinstance(each, syntax.Call):
+            own.add(id(each.function))
+        elif isinstance(each, syntax.Name) and id(each) not in own:
+            yield each.name
+        elif isinstance(each, syntax.Text):
+            parts = fields_of(each.raw, each.inside, wildcards=True)
+            yield from (part.name for part in parts if not isinstance(part, str))
+        elif isinstance(each, syntax.Block):
+            yield from _WORD.findall(each.text)

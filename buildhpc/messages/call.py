@@ -46,11 +46,6 @@ def bad_limit(text: str) -> HpcmakeError:
     )
 
 
-def nothing_known(what: str) -> HpcmakeError:
-    """A job, target or rule that the state knows nothing of."""
-    return _error("nothing-known", f"no job of this folder is known as `{what}`")
-
-
 def no_state() -> HpcmakeError:
     """A command that looks at the state where nothing ever ran."""
     return _error(

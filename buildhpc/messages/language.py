@@ -106,14 +106,6 @@ def none_in_path(written: str, span: Span) -> HpcmakeError:
     )
 
 
-def bad_quantity(text: str, span: Span) -> HpcmakeError:
-    """A quantity that is neither a size nor a time."""
-    notes = (Note("help", "sizes are `500M`, `8G`; times are `90s`, `1h30m`, `2-12:00:00`"),)
-    return HpcmakeError(
-        Problem("bad-quantity", f"`{text}` is neither a size nor a time", span, notes)
-    )
-
-
 def bad_pattern(pattern: str, why: str, span: Span) -> HpcmakeError:
     """A regular expression that Python's `re` refuses."""
     return HpcmakeError(

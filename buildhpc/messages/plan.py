@@ -172,8 +172,10 @@ def taken_over(run: int, host: str, pid: int) -> Problem:
 
 def orphans_ended(count: int) -> Problem:
     """Processes of a dead build that were still running."""
-    what = "process" if count == 1 else "processes"
-    return Problem("orphans", f"{count} {what} it left running were ended", None, (), "warning")
+    what = (
+        "1 process it left running was" if count == 1 else f"{count} processes it left running were"
+    )
+    return Problem("orphans", f"{what} ended", None, (), "warning")
 
 
 def cannot_remove(path: str, why: str) -> Problem:

@@ -376,13 +376,14 @@ def _root(failure: _Failure) -> _Failure:
 
 def _circle(stack: Sequence[_Frame], path: str) -> tuple[tuple[str, str], ...]:
     """From `path` down the stack to where it is needed again: (path, rule) in order."""
-    start = next(
+    # The nearest: a rule that is asked for by its name may stand below, with a job of its own.
+    start = max(
         (
             number
             for number, frame in enumerate(stack)
             if frame.path == path or (frame.job is not None and path in frame.job.outputs)
         ),
-        0,
+        default=0,
     )
     return tuple(
         (path if number == 0 else frame.path, frame.job.rule.name)

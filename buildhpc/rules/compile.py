@@ -15,7 +15,7 @@ from buildhpc.language.expressions import (
 )
 from buildhpc.language.patterns import Pattern, Wild, pattern
 from buildhpc.language.shell import Slot, slots_of
-from buildhpc.language.walk import walk
+from buildhpc.language.walk import used_names, walk
 from buildhpc.messages import rules as messages
 from buildhpc.rules.blocks import block_text, check_slots
 from buildhpc.rules.directives import DIRECTIVES, RECIPES
@@ -214,6 +214,8 @@ class _RuleCompiler:
             values = []
             for item in directive.items:
                 with Collecting(found):
+                    if self._needs_itself(name, item.value):
+                        raise messages.self_reference(name, item.value.span)
                     thunk = compile_expression(item.value, self._names_of(name))
                     label = item.label.name if item.label else None
                     constant = not any(self._is_late(each) for each in walk(item.value))
@@ -228,10 +230,15 @@ class _RuleCompiler:
             return node.name in self._late.late
         return isinstance(node, syntax.Text) and "{" in node.raw
 
+    def _needs_itself(self, directive: str, value: syntax.Expression) -> bool:
+        known = directive in self._wildcards or directive in self._around.names.constants
+        return not known and directive in used_names(value)
+
     def _names_of(self, directive: str) -> Names:
-        if directive in ("log", "benchmark"):
-            return replace(self._late, path=True)
-        return self._late
+        late = self._late.late
+        if directive not in self._wildcards:
+            late -= {directive}  # in its own value it means the `let` of that name
+        return replace(self._late, late=late, path=directive in ("log", "benchmark"))
 
     def recipe(self, found: list[Problem]) -> RecipeCode | None:
         """The recipe, None where the rule has none."""

@@ -11,14 +11,13 @@ from buildhpc.language import syntax
 from buildhpc.language.braces import Field, fields_of
 from buildhpc.language.follow import follow
 from buildhpc.language.shell import Quoting, Slot, places
-from buildhpc.language.walk import walk
+from buildhpc.language.walk import used_names, walk
 from buildhpc.messages import commands as messages
 from buildhpc.rules.blocks import block_text
 from buildhpc.rules.model import Pipeline, Rule
 
 _MAKE_VARIABLE = re.compile(r"\$[@<](?![(])")
 _QUOTED_LINE = re.compile(r"""\s*(["']).*\1\s*,?\s*""")
-_WORD = re.compile(r"[^\W\d]\w*")
 
 
 def lint(trees: Sequence[syntax.Tree], pipeline: Pipeline) -> list[Problem]:
@@ -63,28 +62,10 @@ def _short(value: str) -> str:
 
 def _unused_lets(trees: Sequence[syntax.Tree]) -> Iterator[Problem]:
     lets = [s for tree in trees for s in tree.statements if isinstance(s, syntax.Let)]
-    used = {name for tree in trees for name in _used_names(tree)} if lets else set()
+    used = {name for tree in trees for name in used_names(*tree.statements)} if lets else set()
     for let in lets:
         if let.name.name not in used:
             yield messages.unused_let(let.name.name, let.name.span)
-
-
-def _used_names(tree: syntax.Tree) -> Iterator[str]:
-    """Every name that something in a file may mean: bare, in braces, or in a block of Python."""
-    own: set[int] = set()
-    for node in walk(*tree.statements):
-        if isinstance(node, syntax.Let):
-            own.add(id(node.name))
-        elif isinstance(node, syntax.Item) and node.label is not None:
-            own.add(id(node.label))
-        elif isinstance(node, syntax.Call):
-            own.add(id(node.function))
-        elif isinstance(node, syntax.Name) and id(node) not in own:
-            yield node.name
-        elif isinstance(node, syntax.Text):
-            yield from (field.name for field in _fields(node))
-        elif isinstance(node, syntax.Block):
-            yield from _WORD.findall(node.text)
 
 
 def _fields(text: syntax.Text) -> list[Field]:
