@@ -167,6 +167,7 @@ def test_something_else_in_the_place_of_the_state_is_said(edited: Pipe, place: s
         -1_500_000_000,
         time.time_ns() - DAY_NS,
     ],
+    ids=["tomorrow", "2100", "2038", "1970", "1970 and 1 ns", "before 1970", "yesterday"],
 )
 def test_times_of_any_kind_make_no_endless_builds(pipe: Pipe, mtime_ns: int) -> None:
     scene = Scene(pipe, count=2)

@@ -219,7 +219,7 @@ class GraphBuilder:
             if job in self._done:
                 frame.feasible = [*(frame.feasible or ()), (option, job)]
             elif lengths and any(other.job is job for other in stack):
-                frame.failure = _Failure(frame.path, cycle=_circle(stack[:-1], job.outputs[0]))
+                frame.failure = _Failure(frame.path, cycle=_circle(stack[:-1], frame.path))
             else:
                 frame.job, frame.at = job, 0
                 lengths.append(len(frame.path))
