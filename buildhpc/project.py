@@ -33,17 +33,20 @@ if TYPE_CHECKING:
 class Project:
     """What a Pipefile says, and what of it was looked at so far.
 
-    world: what loading read. disk: the stamps that planning saw.
+    world: what loading read. disk: the stamps that planning saw. digests: of the files whose
+    content it looked at.
     """
 
     pipeline: Pipeline
     world: World
     pipefile: str
     disk: Disk = field(default_factory=Disk)
+    digests: dict[str, str] = field(default_factory=dict)
 
     def graph(self, choice: Choice, state: State | None) -> JobGraph:
         """The jobs that the chosen targets need. Raises: HpcmakeError."""
         self.disk = Disk()
+        self.digests = {}
         builder = GraphBuilder(
             self.pipeline,
             self.disk,
@@ -70,13 +73,22 @@ class Project:
             records=records,
             recipe=recipes.digest,
             maker=_Makers(state, graph).get,
-            digest=disk.digest,
+            digest=self._digest,
             order_time=disk.tree_mtime,
             targets=frozenset(graph.targets),
             forced=_forced(graph, choice),
             content=choice.content,
             makers=graph.maker,
         )
+
+    def _digest(self, path: str) -> str | None:
+        """The digest of a file, taken once."""
+        if path not in self.digests:
+            found = disk.digest(path)
+            if found is None:
+                return None
+            self.digests[path] = found
+        return self.digests[path]
 
     def plan(self, choice: Choice, state: State | None) -> tuple[JobGraph, Evidence, Plan]:
         """The graph, what was looked at, and the plan. Raises: HpcmakeError."""

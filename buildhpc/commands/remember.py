@@ -39,7 +39,15 @@ def remember_fresh(
         else:
             stamps[str(path)] = stamp
     folders = [path for path in stamps if path in project.disk.folders]
-    plan = fresh.FreshPlan(project.world.trace, seen, counted(graph.jobs), stamps, folders, missing)
+    plan = fresh.FreshPlan(
+        project.world.trace,
+        seen,
+        counted(graph.jobs),
+        stamps,
+        folders,
+        missing,
+        project.digests,
+    )
     fresh.remember(cache, key, plan, looked_ns, _packed(graph, plan.names()))
 
 
@@ -101,6 +109,9 @@ def remember_done(cache: Path, key: str, before: Before, after: Settled, seen: b
     looked_ns = fresh.clock(cache)
     if not looked_ns or len(after.recorded) > _MOST_FILES:
         return
+    hashes = {path: each for path, each in after.hashes.items() if path not in after.removed}
+    if any(disk.digest(path) != each for path, each in hashes.items()):
+        return  # changed while its stamp stayed as it was
     stamps: dict[str, tuple[int, int]] = {}
     missing: list[str] = []
     folders = set(before.folders)
@@ -116,5 +127,5 @@ def remember_done(cache: Path, key: str, before: Before, after: Settled, seen: b
         else:
             stamps[path] = (now[0], now[1])
     there = [path for path in stamps if path in folders]
-    plan = fresh.FreshPlan(before.trace, seen, before.jobs, stamps, there, missing)
+    plan = fresh.FreshPlan(before.trace, seen, before.jobs, stamps, there, missing, hashes)
     fresh.remember(cache, key, plan, looked_ns, before.pack(plan.names()))

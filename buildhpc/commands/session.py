@@ -47,10 +47,12 @@ _HASTY_CLAIMS = 3
 class Settled(NamedTuple):
     """What the state says of the files of a run.
 
-    recorded: path -> its stamp, for what the jobs used and made; removed: temp files that went.
+    recorded: path -> its stamp, for what the jobs used and made. hashes: of inputs whose stamp
+    alone proves nothing. removed: temp files that went.
     """
 
     recorded: Mapping[str, Stamp | None]
+    hashes: Mapping[str, str]
     removed: Collection[str]
 
 
@@ -67,6 +69,7 @@ class Session:
         self._limits: Limits = limits_of(args)
         self._failed: list[FailedJob] = []
         self._recorded: dict[str, Stamp | None] = {}
+        self._hashes: dict[str, str] = {}
         self._removed: set[str] = set()
         self._clear = True
         self._free_temps: list[str] = []
@@ -215,6 +218,8 @@ class Session:
         stamps = [*record.input_stamps, *record.output_stamps]
         for path, stamp in zip(files, stamps, strict=True):
             self._clear &= self._recorded.setdefault(path, stamp) == stamp
+        for path, digest in record.hashes.items():
+            self._clear &= self._hashes.setdefault(path, digest) == digest
 
     def settled(self, seen: bytes) -> Settled | None:
         """What the state says of every file of the run; None where others wrote as well.
@@ -224,7 +229,9 @@ class Session:
         written = change_counter(self._state.generation()) - change_counter(seen)
         making = 0 if seen else 1  # the tables of a new state are a transaction of their own
         alone = written == self._state.commits + making
-        return Settled(self._recorded, self._removed) if alone and self._clear else None
+        if not (alone and self._clear):
+            return None
+        return Settled(self._recorded, self._hashes, self._removed)
 
     def _now_and_then(self) -> None:
         now = time.monotonic()

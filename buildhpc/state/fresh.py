@@ -34,6 +34,7 @@ class FreshPlan:
     trace: what loading read. generation: of the state. jobs: how many were looked at.
     stamps: path -> (mtime_ns, size) of every file. folders: those of them that are folders,
     stamped by what is below them. missing: the paths that were looked for and are not there.
+    hashes: path -> digest of the content that was found fresh, where it was looked at.
     """
 
     trace: Trace
@@ -42,6 +43,7 @@ class FreshPlan:
     stamps: Mapping[str, tuple[int, int]]
     folders: Collection[str]
     missing: Collection[str]
+    hashes: Mapping[str, str]
 
     def names(self) -> list[str]:
         """All paths, in the order of their numbers: files, folders, missing ones."""
@@ -163,7 +165,7 @@ def remember(folder: Path, key: str, plan: FreshPlan, looked_ns: int, graph: byt
         stamp = plan.stamps[path]
         values.extend(stamp)
         if is_racy(stamp[0], looked_ns):
-            found = digest(path, _SMALL)
+            found = plan.hashes.get(path) or digest(path, _SMALL)
             if found is None:
                 return
             racy.append((number, found))
