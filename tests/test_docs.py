@@ -21,7 +21,7 @@ from buildhpc.language.parser import parse
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "grammar" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-_BLOCK = re.compile(r"(#{1,4} .*)\n|```(\w+) ?([^\n]*)\n(.*?)```\n", re.DOTALL)
+_BLOCK = re.compile(r"(#{1,4} [^\n]*)\n|```(\w+) ?([^\n]*)\n(.*?)```\n", re.DOTALL)
 _VARYING = [
     (re.compile(r"\b\d+(\.\d+)? s\b"), "N s"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?"), "DATE"),
