@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
+import time
 
 import pytest
 from conftest import Pipe
@@ -157,6 +161,34 @@ def test_a_folder_goes_only_if_it_is_declared(pipe: Pipe) -> None:
     pipe.write("a/precious", "mine\n")
     result = pipe.check("clean --yes --force", says="nothing to remove\n")
     assert result.err == "kept: `a` is a folder, and no rule says `directory(...)` of it\n"
+
+
+def test_a_folder_that_no_build_made_is_kept_unless_forced(pipe: Pipe) -> None:
+    pipe.write("Pipefile", 'rule a:\n    output: directory("a")\n    shell: "mkdir a"\n')
+    pipe.write("a/precious", "mine\n")
+    result = pipe.check("clean --yes", says="nothing to remove\n")
+    assert result.err == (
+        "kept: `a` is a folder that no job is known to have made; `--force` removes it\n"
+    )
+    pipe.check("clean --yes --force", says="a\nremoved 1 output\n")
+
+
+def test_what_a_live_run_works_on_is_kept(pipe: Pipe) -> None:
+    pipe.write(
+        "Pipefile",
+        'rule all:\n    input: "b", "c"\n\nrule b:\n    output: "b"\n    input: "a"\n'
+        '    shell: "touch begun; while [ ! -e go ]; do sleep 0.02; done; cp a b"\n\n'
+        'rule a:\n    output: "a"\n    shell: "echo > a"\n\n'
+        'rule c:\n    output: "c"\n    priority: 1\n    shell: "echo > c"\n',
+    )
+    build = subprocess.Popen([sys.executable, "-m", "buildhpc.cli", "-q"], cwd=pipe.folder)
+    while not pipe.exists("begun"):
+        time.sleep(0.02)
+    result = pipe.check("clean --yes", says="c\nremoved 1 output\n")
+    pipe.write("go")
+    assert build.wait(30) == 0
+    assert re.fullmatch(r"kept: `a` is what run \d works on, which is alive\n", result.err)
+    assert pipe.exists("b")
 
 
 def test_of_a_link_only_the_link_goes(pipe: Pipe) -> None:

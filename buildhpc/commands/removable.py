@@ -32,7 +32,7 @@ class Output:
 
     rule: of that job. flags: of its rule's output, empty where no rule makes it.
     made: whether a rule makes it still. stamp: what its job left; None: not known.
-    run: the live run that has its job, if one does.
+    run: the live run that has its job, or one that needs it, if there is one.
     """
 
     path: str
@@ -47,12 +47,15 @@ def keep_reason(output: Output, *, unprotect: bool, force: bool) -> str | None:
     """Why an output that is there has to stay, None when it may go."""
     path = output.path
     if output.run is not None:
-        return f"belongs to run {output.run}, which is alive"
+        return f"is what run {output.run} works on, which is alive"
     if os.path.islink(path):
         return None
     found = os.stat(path)
-    if stat.S_ISDIR(found.st_mode) and "directory" not in output.flags:
-        return "is a folder, and no rule says `directory(...)` of it"
+    if stat.S_ISDIR(found.st_mode):
+        if "directory" not in output.flags:
+            return "is a folder, and no rule says `directory(...)` of it"
+        if output.stamp is None and not force:
+            return "is a folder that no job is known to have made; `--force` removes it"
     now = disk.look(path)
     if not force and output.stamp and now and not same_stamp(output.stamp, now):
         return "was changed by hand since it was made; `--force` removes it"
@@ -72,6 +75,7 @@ class Outputs:
         self._rules = self._project.pipeline.rules
         self._found: dict[str, Output] = {}
         self._sources: set[str] = set()
+        self._held: dict[str, int] = {}
         self._recorded()
         if self._rules:
             self._graph()
@@ -110,8 +114,9 @@ class Outputs:
         paths = {path for record in records.values() for path in record.outputs}
         makers = self._state.maker(sorted(paths))
         rows = {row.name: row for row in recorded_jobs(self._state)}
-        claimed = [row.name for row in rows.values() if row.claim is not None]
-        held = {name for name, (_, live) in Foreign(self._state).poll(claimed).items() if live}
+        claims = {row.name: row.claim for row in rows.values() if row.claim is not None}
+        polled = Foreign(self._state).poll(claims).items()
+        self._held = {name: claims[name] for name, (_, live) in polled if live}
         index = PatternIndex(self._rules.values())
         for path, name in makers.items():
             record, row = records.get(name), rows.get(name)
@@ -122,7 +127,7 @@ class Outputs:
                 row.rule if row else "",
                 made=False,
                 stamp=stamps.get(path) if done else None,
-                run=row.claim if row and name in held else None,
+                run=self._held.get(name),
             )
             self._found[path] = _still_made(output, index)
 
@@ -138,12 +143,19 @@ class Outputs:
                 warn(replace(problem, severity="warning"))
 
     def _declare(self, graph: JobGraph) -> None:
+        needed = {
+            p: run for job in graph.jobs if (run := self._held.get(job.name)) for p in job.inputs
+        }
         for job in graph.jobs:
             self._sources.update(str(p) for p in job.inputs if p not in graph.maker)
             for path, pattern in zip(job.outputs, job.rule.patterns(), strict=True):
                 known = self._found.get(path) or Output(path, job.rule.name)
                 self._found[path] = replace(
-                    known, rule=job.rule.name, flags=pattern.flags, made=True
+                    known,
+                    rule=job.rule.name,
+                    flags=pattern.flags,
+                    made=True,
+                    run=known.run or needed.get(path),
                 )
 
     def _paths(self, word: str) -> set[str]:
