@@ -149,6 +149,37 @@ def test_builds_at_the_same_time_run_each_job_once(pipe: Pipe, runs: int) -> Non
     scene.settled()
 
 
+def test_a_temp_file_stays_as_long_as_a_build_beside_it_may_need_it(pipe: Pipe) -> None:
+    scene = Scene(pipe, count=0)
+    pipe.write(
+        "Pipefile",
+        """\
+rule tmp:
+    output: temp("tmp")
+    input: "source"
+    shell: "echo begin >> log; sleep 0.7; cp {input} {output}"
+rule one:
+    output: "one"
+    input: "tmp"
+    shell: "cp {input} {output}"
+rule two:
+    output: "two"
+    input: "tmp"
+    shell: "cp {input} {output}"
+""",
+    )
+    pipe.write("source", "data")
+    first = scene.start("one")
+    wait_for(lambda: scene.begun() == 1, "the job starts")
+    second = scene.start("two")
+    for build in (first, second):
+        out, err = build.communicate(timeout=60)
+        assert build.returncode == 0, out + err
+    assert scene.begun() == 1
+    pipe.check("-q one two")
+    assert pipe.files() == ["Pipefile", "log", "one", "source", "two"]
+
+
 def test_a_build_takes_over_from_one_that_is_killed_beside_it(pipe: Pipe) -> None:
     scene = Scene(pipe, pause=0.2)
     first = scene.start("-j4", "-q")

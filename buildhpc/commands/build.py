@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,14 +169,21 @@ def _clear_leftovers() -> None:
 
 
 def _tidy(graph: JobGraph, evidence: Evidence) -> None:
-    """Remove temp files that an interrupted build left though nothing needs them."""
+    """Remove temp files that an interrupted build left though nothing needs them.
+
+    They stay as long as another run is at work here, which may need them.
+    """
     if not any(job.temp for job in graph.jobs):
         return
     from buildhpc.commands.session import remove_files
     from buildhpc.commands.work import TempKeeper
+    from buildhpc.state.claims import has_others
+    from buildhpc.state.database import read_state
 
-    keeper = TempKeeper(graph, (), evidence)
-    remove_files(keeper.left_over(lambda path: path in evidence.disk))
+    found = TempKeeper(graph, (), evidence).left_over(lambda path: path in evidence.disk)
+    state = read_state(Path.cwd()) if found else None
+    if state is None or not state.read(partial(has_others, run=0)):
+        remove_files(found)
 
 
 def _tell_edited(args: argparse.Namespace, plan: Plan) -> None:

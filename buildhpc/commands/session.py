@@ -10,6 +10,8 @@ import socket
 import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +36,7 @@ from buildhpc.run.recipes import Place
 from buildhpc.run.spec import JobSpec, Outcome, Recipe
 from buildhpc.show.report import FailedJob, Reporter, Summary, failure_text, reporter_for, tail
 from buildhpc.show.text import nothing_to_do
-from buildhpc.state.claims import Claimed, Foreign, JobToClaim
+from buildhpc.state.claims import Claimed, Foreign, JobToClaim, has_others
 from buildhpc.state.database import State, open_state
 from buildhpc.state.recorder import Recorder, RunInfo
 from buildhpc.state.snapshot import change_counter
@@ -149,6 +151,17 @@ class Session:
         self._call_handlers("start")
         executor = self._executor(work, marker)
         keeper = TempKeeper(graph, [step.job for step in plan.steps], evidence)
+        with closing(work):
+            self._follow(work, executor, keeper, reporter)
+        if executor.interrupted is None and not executor.failed:
+            self._free_temps += keeper.left_over(os.path.lexists)
+        self._flush()
+        return executor.interrupted
+
+    def _follow(
+        self, work: PlanWork, executor: LocalExecutor, keeper: TempKeeper, reporter: Reporter
+    ) -> None:
+        """Handle what happens until the executor is at its end."""
         foreign = Foreign(self._state)
         stopping = False
         for event in executor.run():
@@ -160,10 +173,6 @@ class Session:
             if executor.interrupted and not stopping:
                 stopping = True
                 reporter.stopping()
-        self._flush()
-        if executor.interrupted is None and not executor.failed:
-            remove_files(keeper.left_over(os.path.lexists))
-        return executor.interrupted
 
     def _executor(self, work: PlanWork, marker: str) -> LocalExecutor:
         return LocalExecutor(
@@ -242,7 +251,11 @@ class Session:
     def _flush(self) -> None:
         """Write down what happened; only then may temp files go that it no longer needs."""
         self._recorder.flush()
-        if self._free_temps:
+        self._free()
+
+    def _free(self) -> None:
+        """Remove temp files, unless another run has jobs here, which may need them."""
+        if self._free_temps and not self._state.read(partial(has_others, run=self._recorder.id)):
             remove_files(self._free_temps)
             self._removed.update(self._free_temps)
             self._free_temps = []
@@ -295,6 +308,7 @@ class Session:
         failed = bool(self._failed) or self._counts["failed"] > 0
         status = "interrupted" if interrupted else "failed" if failed else "done"
         self._recorder.end(status)
+        self._free()  # of two runs that end together the second one sees no other
         summary = Summary(
             run=self._recorder.id,
             status=status,

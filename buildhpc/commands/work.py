@@ -59,6 +59,10 @@ class PlanWork:
         self._put_back: dict[str, Stamp] = {}
         self._clock = _Clock()
 
+    def close(self) -> None:
+        """Let go of what was opened; afterwards no job can start."""
+        self._clock.close()
+
     @property
     def count(self) -> int:
         """How many steps there are."""
@@ -221,6 +225,12 @@ class _Clock:
                 return 0
         os.pwrite(self._file, b".", 0)
         return os.fstat(self._file).st_mtime_ns
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 class TempKeeper:

@@ -121,6 +121,15 @@ def _running(connection: Connection) -> list[_Running]:
         ]
 
 
+def has_others(connection: Connection, run: int) -> bool:
+    """Whether another run than `run` has jobs in this folder, as far as the state knows."""
+    runs = "SELECT 1 FROM run WHERE status = 'running' AND id != ?"
+    if connection.execute(runs, (run,)).fetchone() is None:
+        return False
+    jobs = "SELECT 1 FROM job WHERE claim IS NOT NULL AND claim != ? LIMIT 1"
+    return connection.execute(jobs, (run,)).fetchone() is not None
+
+
 def runs_over(connection: Connection) -> dict[int, str]:
     """Run -> its host, of the runs that are over, however they ended."""
     rows = connection.execute("SELECT id, host FROM run WHERE status != 'running'")
