@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat as stat_module
@@ -67,6 +68,8 @@ def look(path: str, folders: set[str] | None = None) -> Stamp | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # no file can have this name
+            return None
         raise unreadable(path, error) from None
     if stat_module.S_ISDIR(found.st_mode):
         if folders is not None:

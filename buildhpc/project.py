@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from buildhpc import disk
 from buildhpc.disk import Disk, World
+from buildhpc.language.values import plain
 from buildhpc.messages import plan as messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.graph import GraphBuilder
@@ -130,10 +132,28 @@ class Recipes:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._digests: dict[Job, str] = {}
+        self._scripts: dict[str, str] = {}
 
     def text(self, job: Job) -> str:
-        """The compared text of `job`."""
-        return compared_text(self._pipeline, job)
+        """The compared text of `job`; a script that reads `config` hangs on all of it."""
+        text = compared_text(self._pipeline, job)
+        recipe = job.rule.recipe
+        if recipe is None or recipe.kind not in ("script", "python"):
+            return text
+        source = recipe.text
+        if recipe.kind == "script":
+            source = self._script(str(job.inputs[-1]))
+        if "config" in source:
+            text += f"config: {json.dumps(plain(self._pipeline.constants['config']))}\n"
+        return text
+
+    def _script(self, path: str) -> str:
+        if path not in self._scripts:
+            try:
+                self._scripts[path] = Path(path).read_text(errors="replace")
+            except OSError:
+                self._scripts[path] = ""
+        return self._scripts[path]
 
     def digest(self, job: Job) -> str:
         """The digest of the compared text of `job`."""

@@ -13,7 +13,10 @@ _CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)")
 
 
 class Size(float):
-    """An amount of memory or disk, in bytes; units are binary, `1G` is 1024 MiB."""
+    """An amount of memory or disk, in bytes; units are binary, `1G` is 1024 MiB.
+
+    As text it is `4G` or `500M`, or its bytes where it is no whole number of MiB.
+    """
 
     __slots__ = ()
 
@@ -33,6 +36,8 @@ class Size(float):
         return -int(-float(self) // 2**30)
 
     def __str__(self) -> str:
+        if float(self) % 2**20:
+            return str(self.bytes)
         mib = self.mb
         return f"{mib // 1024}G" if mib % 1024 == 0 and mib else f"{mib}M"
 

@@ -10,8 +10,10 @@ from dataclasses import replace
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import call
 from buildhpc.messages import plan as messages
-from buildhpc.plan.model import Job, Plan
+from buildhpc.plan.model import Job, JobGraph, Plan
+from buildhpc.plan.recipe import compared_text
 from buildhpc.quantities import Size, quantity
+from buildhpc.rules.model import Pipeline
 from buildhpc.run.describe import Describer
 from buildhpc.run.machine import Limits, detect_limits
 from buildhpc.run.pool import Pool
@@ -48,7 +50,8 @@ def _limited(limits: Limits, name: str, value: str, text: str) -> Limits:
     if name == "cores":
         return replace(limits, cores=max(1, int(number)))
     if name == "gpus":
-        return replace(limits, gpus=limits.gpus[: int(number)])
+        named = [*limits.gpus, *map(str, range(len(limits.gpus), int(number)))]
+        return replace(limits, gpus=tuple(named[: int(number)]))
     return replace(limits, resources={**limits.resources, name: number})
 
 
@@ -81,6 +84,45 @@ def _needs(describer: Describer, job: Job) -> Needs | None:
         if all(problem.slug == "missing-file" for problem in error.problems):
             return None
         raise
+
+
+def check_files(plan: Plan, graph: JobGraph, describer: Describer) -> None:
+    """Whether every `log` and `benchmark` is a file of its own.
+
+    Raises: messages.log_is_file, log_shared
+    """
+    writers: dict[str, str] = {}
+    named = [
+        step.job for step in plan.steps if {"log", "benchmark"} & step.job.rule.directives.keys()
+    ]
+    used = {path for job in graph.jobs for path in job.inputs} if named else set()
+    for job in named:
+        for directive in ("log", "benchmark"):
+            path = describer.file_of(job, directive)
+            if path is None:
+                continue
+            span = job.rule.directives[directive][0].span
+            if path in graph.maker or path in used:
+                raise messages.log_is_file(directive, path, job.name, span)
+            other = writers.setdefault(path, job.name)
+            if other != job.name:
+                raise messages.log_shared(directive, path, (other, job.name), span)
+
+
+def check_values(plan: Plan, pipeline: Pipeline, describer: Describer) -> None:
+    """Whether what one job of each rule says can be computed. Raises: HpcmakeError."""
+    seen: set[int] = set()
+    for step in plan.steps:
+        if step.job.rule.order in seen:
+            continue
+        seen.add(step.job.rule.order)
+        try:
+            compared_text(pipeline, step.job)
+            describer.priority(step.job)
+            describer.message(step.job)
+        except HpcmakeError as error:
+            if any(problem.slug != "missing-file" for problem in error.problems):
+                raise
 
 
 def check_protected(plan: Plan, *, unprotect: bool) -> None:

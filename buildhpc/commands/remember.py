@@ -64,6 +64,7 @@ class Before(NamedTuple):
 
     stamps: path -> its stamp, None where nothing was; folders: those of them that are folders.
     changed: those that were not as the plan before had them.
+    never_fresh: there are jobs that run whenever they are asked for.
     pack: the graph as bytes, for paths in this order.
     """
 
@@ -72,6 +73,7 @@ class Before(NamedTuple):
     changed: Collection[str]
     trace: Trace
     jobs: int
+    never_fresh: bool
     pack: Callable[[Sequence[str]], bytes]
 
 
@@ -84,6 +86,7 @@ def before_whole(project: Project, graph: JobGraph, plan: Plan) -> Before:
         (),
         project.world.trace,
         plan.total,
+        any(job.rule.recipe is not None and not job.outputs for job in graph.jobs),
         lambda names: _packed(graph, names),
     )
 
@@ -98,7 +101,7 @@ def before_part(found: fresh.Known) -> Before:
         numbers = {path: number for number, path in enumerate(names)}
         return known.renumber(found.packed, [numbers[path] for path in found.names])
 
-    return Before(stamps, folders, changed, found.trace, found.jobs, pack)
+    return Before(stamps, folders, changed, found.trace, found.jobs, False, pack)
 
 
 def remember_done(cache: Path, key: str, before: Before, after: Settled, seen: bytes) -> None:
@@ -107,7 +110,7 @@ def remember_done(cache: Path, key: str, before: Before, after: Settled, seen: b
     seen: the generation of the state now.
     """
     looked_ns = fresh.clock(cache)
-    if not looked_ns or len(after.recorded) > _MOST_FILES:
+    if not looked_ns or before.never_fresh or len(after.recorded) > _MOST_FILES:
         return
     hashes = {path: each for path, each in after.hashes.items() if path not in after.removed}
     if any(disk.digest(path) != each for path, each in hashes.items()):

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from buildhpc.commands.build import edited_lines
-from buildhpc.commands.checks import check_needs, check_protected, limits_of
+from buildhpc.commands.checks import (
+    check_files,
+    check_needs,
+    check_protected,
+    check_values,
+    limits_of,
+)
 from buildhpc.commands.common import warn
 from buildhpc.commands.leftovers import remove_tree, run_folder, run_marker, take_over
 from buildhpc.commands.work import PlanWork, TempKeeper
@@ -83,7 +89,7 @@ class Session:
         started_s = time.monotonic()
         while True:
             check_protected(plan, unprotect=self._args.unprotect)
-            check_needs(plan, self._describer("plan"), self._limits)
+            self._check(graph, plan)
             claimed = self._recorder.claim([_to_claim(step) for step in plan.steps], seen)
             self._take_over(claimed)
             if not claimed.changed:
@@ -105,7 +111,18 @@ class Session:
             reporter.close()
             self._recorder.end("failed")
             raise
-        return self._finish(plan, reporter, interrupted, time.monotonic() - started_s)
+        code = self._finish(plan, reporter, interrupted, time.monotonic() - started_s)
+        for path in graph.targets if code == 0 else ():
+            if path in graph.inside and not os.path.lexists(path):
+                raise messages.not_inside(path, graph.inside[path].name)
+        return code
+
+    def _check(self, graph: JobGraph, plan: Plan) -> None:
+        """What would go wrong for sure is said before anything runs. Raises: HpcmakeError."""
+        describer = self._describer("plan")
+        check_needs(plan, describer, self._limits)
+        check_values(plan, self._project.pipeline, describer)
+        check_files(plan, graph, describer)
 
     def _describer(self, marker: str) -> Describer:
         return Describer(self._project.pipeline, marker, self._list_file)

@@ -163,7 +163,7 @@ class PlanWork:
 
     def benchmark(self, job: Job) -> str | None:
         """The file that keeps time and memory of `job`, where its rule names one."""
-        return self._describer.benchmark(job)
+        return self._describer.file_of(job, "benchmark")
 
     def record(self, job: Job) -> tuple[Record, str, list[str]]:
         """What to remember of a success, its compared text, and inputs that changed meanwhile."""

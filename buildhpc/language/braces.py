@@ -14,6 +14,7 @@ _FIELD = re.compile(
 )
 _WILDCARD = re.compile(r"\{([^\W\d]\w*),")
 _STEP = re.compile(r"\.(\w+)|\[(-?\d+)\]|\[[\"']([^\"'\]]*)[\"']\]")
+_CALL = re.compile(r"(?<!\{)\{[^\W\d]\w*(?:\.\w+)*(?:\([^{}]*\)|![rsa]|:[<>^=+\d][^{}]*)\}")
 _DOUBLED = re.compile(r"\{\{[^\W\d]\w*\}\}")
 
 
@@ -94,6 +95,14 @@ def _matching(text: str, at: int) -> int | None:
             if depth == 0:
                 return offset + 1
     return None
+
+
+def call_in(text: str, base: Span) -> Span | None:
+    """The place of a call or a format in braces, such as `{len(x)}` or `{x!r}`; None: none."""
+    match = _CALL.search(text)
+    if match is None:
+        return None
+    return Span(base.source, base.start + match.start(), base.start + match.end())
 
 
 def undouble(literal: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from buildhpc.diagnostics import HpcmakeError, Span
 from buildhpc.language import syntax
-from buildhpc.language.braces import Field, fields_of, undouble, unescape
+from buildhpc.language.braces import Field, call_in, fields_of, undouble, unescape
 from buildhpc.language.follow import check_regex, follow
 from buildhpc.language.functions import FUNCTIONS, Function, NotThere, Reader, plain_text
 from buildhpc.language.operators import Unfit, binary, negative
@@ -97,6 +97,8 @@ def _unknown(name: str, span: Span, names: Names) -> HpcmakeError:
 
 def _text(node: syntax.Text, names: Names) -> Thunk:
     parts = fields_of(node.raw, node.inside, wildcards=names.braces != "error")
+    if names.path and (call := call_in(node.raw, node.inside)) is not None:
+        raise messages.call_in_braces(call)
     if len(parts) == 1 and isinstance(parts[0], str):
         value: Any = undouble(unescape(parts[0]))
         return _constant(normal(value) if names.path and value else value)
@@ -368,7 +370,7 @@ def _helper_call(node: syntax.Call, names: Names) -> Thunk:
         named = {name: keyword(scope) for name, keyword in keywords.items()}
         try:
             result = function(*values, **named)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise messages.helper_failed(node.function.span.text, error, node.span) from error
         return wrap(node.function.span.text, result)
 

@@ -113,6 +113,15 @@ def bad_pattern(pattern: str, why: str, span: Span) -> HpcmakeError:
     )
 
 
+def call_in_braces(span: Span) -> HpcmakeError:
+    """A call or a format inside the braces of a path."""
+    notes = (
+        Note("help", 'put it beside the text: `"b_" + str(len(x))`; or give it a name with `let`'),
+    )
+    text = "braces in a path hold a name, and no call or format"
+    return HpcmakeError(Problem("call-in-braces", text, span, notes))
+
+
 def not_iterable(what: str, span: Span) -> HpcmakeError:
     """A loop over something that is no list."""
     return HpcmakeError(Problem("bad-loop", f"a loop needs a list, and this is {what}", span))

@@ -178,6 +178,27 @@ def orphans_ended(count: int) -> Problem:
     return Problem("orphans", f"{what} ended", None, (), "warning")
 
 
+def log_is_file(directive: str, path: str, job: str, span: Span) -> HpcmakeError:
+    """A `log` or `benchmark` that is an input or output of a job: writing it would destroy that."""
+    text = f"`{directive}` of `{job}` is `{path}`, which is a file of the pipeline"
+    notes = (Note("help", "give it a path of its own, such as `logs/NAME.txt`"),)
+    return HpcmakeError(Problem("log-is-file", text, span, notes))
+
+
+def log_shared(directive: str, path: str, jobs: tuple[str, str], span: Span) -> HpcmakeError:
+    """A `log` or `benchmark` that two jobs would write."""
+    text = f"`{directive}` of `{jobs[0]}` and of `{jobs[1]}` is `{path}`"
+    notes = (Note("help", "put the wildcards of the outputs into its path as well"),)
+    return HpcmakeError(Problem("log-shared", text, span, notes))
+
+
+def not_inside(path: str, job: str) -> HpcmakeError:
+    """A file asked for that its job does not make in its folder."""
+    text = f"`{job}` is done, and `{path}` is not there"
+    notes = (Note("note", "the job makes the folder; what is in it is for its recipe to say"),)
+    return HpcmakeError(Problem("not-inside", text, None, notes), 1)
+
+
 def cannot_remove(path: str, why: str) -> Problem:
     """A temp file that cannot be removed."""
     return Problem("not-removed", f"`{path}` cannot be removed: {why}", None, (), "warning")

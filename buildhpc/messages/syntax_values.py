@@ -96,7 +96,7 @@ def huge_number(span: Span) -> Problem:
 
 def unknown_character(span: Span) -> Problem:
     """A character the language has no use for."""
-    character = span.text
+    character = span.text[:1]
     name = unicodedata.name(character, "").lower() or f"the character U+{ord(character):04X}"
     shown = f"`{character}`" if character.isprintable() else name
     cure = _CHARACTERS.get(character)

@@ -6,7 +6,7 @@ whose inputs cannot be had are passed over, as Make does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from buildhpc.diagnostics import HpcmakeError, nearest
@@ -94,6 +94,12 @@ class GraphBuilder:
 
     def build(self, targets: Iterable[str]) -> JobGraph:
         """All jobs for `targets`: paths, or names of rules. Raises: HpcmakeError."""
+        for path, first, second in self._index.clashes():
+            names = (first.rule.name, second.rule.name)
+            if not {names, names[::-1]} & self._pipeline.prefer:
+                raise messages.ambiguous(
+                    path, (names[0], first.rule.span), (names[1], second.rule.span)
+                )
         asked = [self._target(target) for target in targets]
         jobs = self._needed(asked) if self._passed_over else self._order
         paths = {path: None for target in asked for path in _asked_paths(target)}
@@ -110,6 +116,8 @@ class GraphBuilder:
                 if other is not job:
                     first, second = (other.name, other.rule.span), (job.name, job.rule.span)
                     raise messages.two_makers(path, first, second)
+        if self._index.has_directories:
+            _check_folders(jobs, makers)
         makers.update(self._inside)
         self._known.clear()
         return makers
@@ -131,18 +139,22 @@ class GraphBuilder:
             pattern = rule.patterns()[0]
             example = bound(pattern, {name: name.upper() for name in rule.wildcards})
             raise messages.wildcard_target(rule.name, str(pattern), example, rule.span)
-        job = self._shared.get((rule.order, ()))
-        if job is None or job not in self._done:
-            path = f"\0{rule.name}"  # a path no file can have stands for the rule itself
-            frame = _Frame(path, (Candidate(0, rule, (), None),))
+        patterns = rule.patterns()
+        # A path that no file can have stands for a rule that makes none.
+        path = str(patterns[0]) if patterns else f"\0{rule.name}"
+        result = self._known.get(path)
+        if not isinstance(result, Job):
+            frame = _Frame(path, (Candidate(0, rule, (), patterns[0] if patterns else None),))
             self._known[path] = _BUSY
             self._run([frame])
-            result = self._known.pop(path)
-            if isinstance(result, _Failure):
-                raise self._explain(result, rule)
-            assert isinstance(result, Job)
-            return result
-        return job
+            result = self._known[path]
+        if isinstance(result, _Failure):
+            raise self._explain(result, rule)
+        assert isinstance(result, Job)
+        if result.rule is not rule:
+            first, second = (result.name, result.rule.span), (rule.name, rule.span)
+            raise messages.two_makers(path, first, second)
+        return result
 
     def _open(self, path: str) -> _Frame | None:
         """A frame for a path with candidates; a path without any is settled at once."""
@@ -330,6 +342,9 @@ class GraphBuilder:
             chain.insert(0, (job.rule.name, path))
             failure = failure.cause
         span = rule.span if rule else None
+        recipe = job.rule.recipe if job is not None else None
+        if recipe is not None and recipe.kind == "script":
+            span = recipe.span
         if job is not None and (item := input_span(self._pipeline, job, failure.path)) is not None:
             span = item.span
         if failure.cycle:
@@ -361,6 +376,24 @@ def _asked_paths(target: Job | str) -> tuple[str, ...]:
     if isinstance(target, str):
         return (target,)
     return target.outputs if target.outputs or target.rule.recipe else target.inputs
+
+
+def _check_folders(jobs: Sequence[Job], makers: Mapping[str, Job]) -> None:
+    """Whether a job writes into the folder that another makes. Raises: messages.two_makers."""
+    folders = {
+        path: job
+        for job in jobs
+        for path, pattern in zip(job.outputs, job.rule.patterns(), strict=True)
+        if "directory" in pattern.flags
+    }
+    for path, job in makers.items():
+        above = path.rpartition("/")[0]
+        while above:
+            other = folders.get(above)
+            if other is not None and other is not job:
+                first, second = (job.name, job.rule.span), (other.name, other.rule.span)
+                raise messages.two_makers(path, first, second)
+            above = above.rpartition("/")[0]
 
 
 def _possible(path: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from buildhpc.language.patterns import DEFAULT, Pattern
@@ -58,6 +58,14 @@ class PatternIndex:
                 else:
                     path = str(pattern)
                     self._literal.setdefault(path, []).append(Candidate(0, rule, (), pattern))
+
+    def clashes(self) -> Iterator[tuple[str, Candidate, Candidate]]:
+        """Paths that two rules make by name, and those rules."""
+        for path, found in self._literal.items():
+            for index, first in enumerate(found):
+                for second in found[index + 1 :]:
+                    if first.rule is not second.rule:
+                        yield path, first, second
 
     def _add(self, rule: Rule, pattern: Pattern) -> None:
         folder, ending = _literal_parts(pattern)

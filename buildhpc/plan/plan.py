@@ -34,6 +34,7 @@ def _forward(
     reasons: dict[Job, Reason] = {}
     remade: dict[str, Job] = {}
     unknown: dict[str, Job] = {}
+    gone = _gone_inside(graph, evidence)
     for job in graph.jobs:
         path = None
         if remade:
@@ -44,6 +45,8 @@ def _forward(
             path = next((p for p in job.inputs if p in unknown and p not in job.ancient), None)
         maker = (remade.get(path) or unknown[path]).name if path else None
         reason = stale(job, evidence, path, maker)
+        if reason is None and job in gone:
+            reason = Reason("missing-output", path=gone[job])
         if reason is not None:
             reasons[job] = reason
             remade.update((output, job) for output in job.outputs)
@@ -55,6 +58,17 @@ def _forward(
             if job.name not in evidence.records:
                 unknown.update((o, job) for o in job.outputs)
     return reasons
+
+
+def _gone_inside(graph: JobGraph, evidence: Evidence) -> dict[Job, str]:
+    """Jobs whose folder is there without a file that is needed of it, and that file."""
+    there = evidence.disk.get
+    return {
+        maker: path
+        for path, maker in graph.inside.items()
+        if there(path) is None
+        and any(path.startswith(f"{each}/") and there(each) is not None for each in maker.outputs)
+    }
 
 
 def _restore_temps(

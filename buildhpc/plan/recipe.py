@@ -18,8 +18,8 @@ from buildhpc.plan.model import Job
 from buildhpc.rules.model import Pipeline
 from buildhpc.rules.scope import JobScope
 
-# Software is part of what is compared; needs, logs and `within` are not.
-_COMPARED = ("params", "args", "env", "modules", "conda", "container")
+# Software is part of what is compared; needs and logs are not.
+_COMPARED = ("params", "args", "env", "modules", "conda", "container", "within")
 
 
 def fill(

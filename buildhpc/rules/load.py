@@ -285,6 +285,6 @@ def _import(path: str, code: bytes, folder: str, span: Span) -> Any:
     sys.modules[name] = module
     try:
         exec(compile(code, path, "exec"), vars(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise messages.cannot_import(path, error, span) from error
     return module

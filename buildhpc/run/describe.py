@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from buildhpc.language.patterns import normal
 from buildhpc.language.shell import Slot
 from buildhpc.language.values import Fields, plain
 from buildhpc.plan.jobs import script_path
@@ -76,12 +77,12 @@ class Describer:
         text: str = JobScope(self._pipeline, job.rule, job.values).directive("message")
         return text
 
-    def benchmark(self, job: Job) -> str | None:
-        """The path of the job's `benchmark`, where its rule names one."""
-        if "benchmark" not in job.rule.directives:
+    def file_of(self, job: Job, directive: str) -> str | None:
+        """The path of the job's `log` or `benchmark`, where its rule names one."""
+        if directive not in job.rule.directives:
             return None
-        path: str = JobScope(self._pipeline, job.rule, job.values).directive("benchmark")
-        return path
+        path: str = JobScope(self._pipeline, job.rule, job.values).directive(directive)
+        return normal(path)
 
     def spec(self, job: Job, attempt: int, cores: int) -> JobSpec:
         """What to run; `cores` is what the machine can give. Raises: HpcmakeError."""

@@ -156,12 +156,13 @@ _NO_SOFTWARE = Software()
 
 def _variables(spec: JobSpec) -> dict[str, str]:
     needs = spec.needs
-    variables = {"HPCMAKE_CORES": str(needs.cores), "HPCMAKE_ATTEMPT": str(spec.attempt)}
-    if needs.mem_mib is not None:
-        variables["HPCMAKE_MEM_MB"] = str(needs.mem_mib)
-    if needs.time_s is not None:
-        variables["HPCMAKE_TIME_S"] = str(needs.time_s)
-    return variables
+    # Set in every job, empty where nothing was said: a recipe runs under `set -u`.
+    return {
+        "HPCMAKE_CORES": str(needs.cores),
+        "HPCMAKE_ATTEMPT": str(spec.attempt),
+        "HPCMAKE_MEM_MB": "" if needs.mem_mib is None else str(needs.mem_mib),
+        "HPCMAKE_TIME_S": "" if needs.time_s is None else str(needs.time_s),
+    }
 
 
 def _document(spec: JobSpec) -> bytes:
