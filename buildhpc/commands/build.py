@@ -175,7 +175,7 @@ def _tidy(graph: JobGraph, evidence: Evidence) -> None:
     """
     if not any(job.temp for job in graph.jobs):
         return
-    from buildhpc.commands.session import remove_files
+    from buildhpc.commands.leftovers import remove_files
     from buildhpc.commands.work import TempKeeper
     from buildhpc.state.claims import has_others
     from buildhpc.state.database import read_state

@@ -1,4 +1,4 @@
-"""What runs that died left: jobs that still run, files of theirs, claims."""
+"""What is left over: by runs that died jobs, files and claims; temp files that nothing needs."""
 
 from __future__ import annotations
 
@@ -67,3 +67,17 @@ def take_over(state: State, dead: Iterable[DeadRun], own: int) -> None:
 def remove_tree(path: Path) -> None:
     """Remove a folder of ours; one that is gone, or cannot go, is no harm."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_files(paths: Iterable[str]) -> None:
+    """Remove temp outputs, files or folders; say so where one cannot be removed."""
+    for path in paths:
+        try:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            warn(messages.cannot_remove(path, (error.strerror or str(error)).lower()))

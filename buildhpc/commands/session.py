@@ -9,7 +9,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,14 @@ from buildhpc.commands.checks import (
     limits_of,
 )
 from buildhpc.commands.common import warn
-from buildhpc.commands.leftovers import remove_tree, run_folder, run_marker, take_over
-from buildhpc.commands.work import PlanWork, TempKeeper
+from buildhpc.commands.leftovers import (
+    remove_files,
+    remove_tree,
+    run_folder,
+    run_marker,
+    take_over,
+)
+from buildhpc.commands.work import PlanWork, TempKeeper, write_benchmark
 from buildhpc.messages import plan as messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
@@ -39,7 +45,7 @@ from buildhpc.run.handlers import run_handlers
 from buildhpc.run.local import LocalExecutor
 from buildhpc.run.machine import Limits
 from buildhpc.run.recipes import Place
-from buildhpc.run.spec import JobSpec, Outcome, Recipe
+from buildhpc.run.spec import JobSpec, Recipe
 from buildhpc.show.report import FailedJob, Reporter, Summary, failure_text, reporter_for, tail
 from buildhpc.show.text import nothing_to_do
 from buildhpc.state.claims import Claimed, Foreign, JobToClaim, has_others
@@ -230,7 +236,7 @@ class Session:
             self._free_temps += keeper.done(job)
             if changed:
                 warn(messages.source_changed(changed, job.name))
-            _write_benchmark(work, job, outcome)
+            write_benchmark(work.benchmark(job), outcome)
             return
         if outcome.state == "failed" and not event.retry:
             self._counts["failed"] += 1
@@ -357,32 +363,3 @@ def _to_claim(step: Step) -> JobToClaim:
     rule = step.job.rule
     wildcards = dict(zip(rule.wildcards, step.job.values, strict=True))
     return JobToClaim(step.job.name, rule.name, wildcards)
-
-
-def _write_benchmark(work: PlanWork, job: Job, outcome: Outcome) -> None:
-    path = work.benchmark(job)
-    if path is None:
-        return
-    seconds = outcome.ended_s - outcome.started_s
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(
-        "wall_s\tcpu_s\tpeak_mib\tstarted\tended\n"
-        f"{seconds:.3f}\t{outcome.cpu_s:.3f}\t{outcome.peak_mib:.1f}\t"
-        f"{outcome.started_s:.3f}\t{outcome.ended_s:.3f}\n"
-    )
-
-
-def remove_files(paths: Iterable[str]) -> None:
-    """Remove temp outputs, files or folders; say so where one cannot be removed."""
-    for path in paths:
-        try:
-            if os.path.isdir(path) and not os.path.islink(path):
-                import shutil
-
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            warn(messages.cannot_remove(path, (error.strerror or str(error)).lower()))

@@ -17,7 +17,7 @@ from buildhpc.plan.stale import Evidence, edited_outputs, stale
 from buildhpc.plan.stamps import SMALL, Record, Stamp
 from buildhpc.project import Recipes
 from buildhpc.run.describe import Describer
-from buildhpc.run.spec import JobSpec, Needs
+from buildhpc.run.spec import JobSpec, Needs, Outcome
 from buildhpc.state.fresh import is_racy
 
 
@@ -289,3 +289,16 @@ class TempKeeper:
                     if path == temp or path.startswith(temp + "/"):
                         found[temp] = None
         return list(found)
+
+
+def write_benchmark(path: str | None, outcome: Outcome) -> None:
+    """Write time and memory of an attempt into the file that its rule names, if it does."""
+    if path is None:
+        return
+    seconds = outcome.ended_s - outcome.started_s
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(
+        "wall_s\tcpu_s\tpeak_mib\tstarted\tended\n"
+        f"{seconds:.3f}\t{outcome.cpu_s:.3f}\t{outcome.peak_mib:.1f}\t"
+        f"{outcome.started_s:.3f}\t{outcome.ended_s:.3f}\n"
+    )
