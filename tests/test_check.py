@@ -91,7 +91,7 @@ PROBLEMS = {
     ),
     "a script that is not there": (
         'rule a:\n    output: "a"\n    script: "no.py"\n',
-        ("no-rule", 1, 6),
+        ("no-rule", 3, 5),
     ),
 }
 

@@ -154,12 +154,17 @@ def test_a_wildcard_may_be_cut_in_only_one_way_when_it_stands_twice() -> None:
 def test_two_jobs_that_write_one_file_are_named_both() -> None:
     text = (
         'rule all:\n    input: "p.x", "q.y"\n'
-        + rule("x", '"p.x", "shared"')
-        + rule("y", '"q.y", "shared"')
+        + rule("x", '"p.x", "shared.q"')
+        + rule("y", '"{n}.y", "shared.{n}"')
     )
     said = refusal(text)
-    assert "error[two-makers]: two jobs would write `shared`: `x` and `y`" in said
+    assert "error[two-makers]: two jobs would write `shared.q`: `x` and `y n=q`" in said
     assert said.count("Pipefile:") == 2
+
+
+def test_two_rules_that_name_one_file_are_told_though_it_is_not_asked_for() -> None:
+    text = rule("x", '"p.x", "shared"') + rule("y", '"q.y", "shared"')
+    assert "error[ambiguous]: rules `x` and `y` could both make `shared`" in refusal(text)
 
 
 def test_a_file_inside_a_folder_that_a_job_makes_is_made_by_that_job() -> None:

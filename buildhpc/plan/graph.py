@@ -6,7 +6,7 @@ whose inputs cannot be had are passed over, as Make does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from buildhpc.diagnostics import HpcmakeError, nearest
@@ -15,6 +15,7 @@ from buildhpc.language.values import Path
 from buildhpc.messages import plan as messages
 from buildhpc.plan.index import Candidate, PatternIndex
 from buildhpc.plan.jobs import JobMaker, input_span
+from buildhpc.plan.makers import makers_of
 from buildhpc.plan.model import Job, JobGraph
 from buildhpc.rules.model import Pipeline, Rule
 from buildhpc.rules.scope import bound
@@ -105,22 +106,10 @@ class GraphBuilder:
         paths = {path: None for target in asked for path in _asked_paths(target)}
         found = [self._known.get(t) if isinstance(t, str) else t for t in asked]
         roots = dict.fromkeys(job for job in found if isinstance(job, Job))
-        return JobGraph(tuple(jobs), self._makers(jobs), self._inside, tuple(paths), tuple(roots))
-
-    def _makers(self, jobs: Sequence[Job]) -> dict[str, Job]:
-        """Path -> the job that makes it. Raises: messages.two_makers."""
-        makers: dict[str, Job] = {}
-        for job in jobs:
-            for path in job.outputs:
-                other = makers.setdefault(path, job)
-                if other is not job:
-                    first, second = (other.name, other.rule.span), (job.name, job.rule.span)
-                    raise messages.two_makers(path, first, second)
-        if self._index.has_directories:
-            _check_folders(jobs, makers)
+        makers = makers_of(jobs, folders=self._index.has_directories)
         makers.update(self._inside)
         self._known.clear()
-        return makers
+        return JobGraph(tuple(jobs), makers, self._inside, tuple(paths), tuple(roots))
 
     def _target(self, target: str) -> Job | str:
         rule = self._pipeline.rules.get(target)
@@ -376,24 +365,6 @@ def _asked_paths(target: Job | str) -> tuple[str, ...]:
     if isinstance(target, str):
         return (target,)
     return target.outputs if target.outputs or target.rule.recipe else target.inputs
-
-
-def _check_folders(jobs: Sequence[Job], makers: Mapping[str, Job]) -> None:
-    """Whether a job writes into the folder that another makes. Raises: messages.two_makers."""
-    folders = {
-        path: job
-        for job in jobs
-        for path, pattern in zip(job.outputs, job.rule.patterns(), strict=True)
-        if "directory" in pattern.flags
-    }
-    for path, job in makers.items():
-        above = path.rpartition("/")[0]
-        while above:
-            other = folders.get(above)
-            if other is not None and other is not job:
-                first, second = (job.name, job.rule.span), (other.name, other.rule.span)
-                raise messages.two_makers(path, first, second)
-            above = above.rpartition("/")[0]
 
 
 def _possible(path: str) -> bool:
