@@ -238,6 +238,9 @@ rule head:
     assert "1 job done, 2 not needed in " in result.out
     assert planned(pipe) == {}
     assert set(planned(pipe, "--force-rule head")) == {"head", "mid", "end"}
+    pipe.write("source", "third\nother\n")
+    pipe.check("-q --check content")
+    assert pipe.read("end") == "third\n"
 
 
 def test_check_content_compares_bytes_everywhere(built: Pipe) -> None:

@@ -105,7 +105,9 @@ class PlanWork:
         there = {path: self._evidence.disk.get(path) for path in step.job.outputs}
         there |= {path: self._identity(path, disk.look(path)) for path in step.job.inputs}
         now = {path: stamp for path, stamp in there.items() if stamp is not None}
-        needed = stale(step.job, replace(self._evidence, disk=now), None, None) is not None
+        # Digests as well: those of the plan were taken before the inputs were made anew.
+        evidence = replace(self._evidence, disk=now, digest=disk.digest)
+        needed = stale(step.job, evidence, None, None) is not None
         if not needed:
             self._unneeded.add(step.job.name)
         return needed
