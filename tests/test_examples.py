@@ -95,7 +95,7 @@ def test_sweep(tmp_path: Path) -> None:
     assert pipe.path("results/sweep.png").read_bytes().startswith(b"\x89PNG")
 
     wider = pipe.check("-n --set cost=[0.1,1,10,100]").out
-    assert wider.endswith("\n7 of 21 jobs would run\n")
+    assert wider.endswith("\n7 of 20 jobs would run\n")
 
 
 def test_variants(tmp_path: Path) -> None:
