@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-
 # Under nohup SIGHUP is ignored, and what is ignored stays so in all that is started from here.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
