@@ -31,10 +31,10 @@ from buildhpc.commands.leftovers import (
     run_marker,
     take_over,
 )
-from buildhpc.commands.work import PlanWork, TempKeeper, write_benchmark
+from buildhpc.commands.work import PlanWork, TempKeeper, to_claim, write_benchmark
 from buildhpc.messages import plan as messages
 from buildhpc.plan.choice import Choice
-from buildhpc.plan.model import Job, JobGraph, Plan, Step
+from buildhpc.plan.model import Job, JobGraph, Plan
 from buildhpc.plan.stale import Evidence
 from buildhpc.plan.stamps import Record, Stamp
 from buildhpc.project import Project, Recipes
@@ -48,7 +48,7 @@ from buildhpc.run.recipes import Place
 from buildhpc.run.spec import JobSpec, Recipe
 from buildhpc.show.report import FailedJob, Reporter, Summary, failure_text, reporter_for, tail
 from buildhpc.show.text import nothing_to_do
-from buildhpc.state.claims import Claimed, Foreign, JobToClaim, has_others
+from buildhpc.state.claims import Claimed, Foreign, has_others
 from buildhpc.state.database import State, open_state
 from buildhpc.state.recorder import Recorder, RunInfo
 from buildhpc.state.snapshot import change_counter
@@ -96,7 +96,7 @@ class Session:
         while True:
             check_protected(plan, unprotect=self._args.unprotect)
             self._check(graph, plan)
-            claimed = self._recorder.claim([_to_claim(step) for step in plan.steps], seen)
+            claimed = self._recorder.claim([to_claim(step.job) for step in plan.steps], seen)
             self._take_over(claimed)
             if not claimed.changed:
                 break
@@ -299,7 +299,7 @@ class Session:
                 continue
             if state != "done":
                 # Whoever had it left it undone: now it is ours, unless another run was faster.
-                claimed = self._recorder.claim([_to_claim(work.steps[task])])
+                claimed = self._recorder.claim([to_claim(work.steps[task].job)])
                 self._take_over(claimed)
                 if name in claimed.foreign:
                     continue
@@ -357,9 +357,3 @@ def _job(work: PlanWork, name: str) -> Job:
 
 def _tell_aside(path: str, moved: str) -> None:
     print(f"kept: `{path}` was changed by hand; it is now `{moved}`", file=sys.stderr)
-
-
-def _to_claim(step: Step) -> JobToClaim:
-    rule = step.job.rule
-    wildcards = dict(zip(rule.wildcards, step.job.values, strict=True))
-    return JobToClaim(step.job.name, rule.name, wildcards)

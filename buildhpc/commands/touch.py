@@ -13,16 +13,15 @@ from typing import NamedTuple
 from buildhpc import disk
 from buildhpc.commands.build import CACHE
 from buildhpc.commands.common import warn
+from buildhpc.commands.work import to_claim
 from buildhpc.plan.model import Job, JobGraph, Plan
 from buildhpc.plan.recipe import digest_of
-from buildhpc.plan.stamps import Record, Stamp
+from buildhpc.plan.stamps import SMALL, Record, Stamp
 from buildhpc.project import Project, Recipes
 from buildhpc.state import fresh
 from buildhpc.state.changes import touch_records
-from buildhpc.state.claims import JobToClaim
 from buildhpc.state.database import open_state, read_state
 
-_SMALL = 2**20
 _SHOWN = 10
 
 
@@ -50,7 +49,7 @@ def touch(args: argparse.Namespace, project: Project, graph: JobGraph, plan: Pla
         for job in accepted:
             text = recipes.text(job)
             record = _record(job, digest_of(text), project.disk, now_ns)
-            triples.append((_to_claim(job), record, text))
+            triples.append((to_claim(job), record, text))
         foreign = touch_records(state, triples)
         state.close()
     _tell(args, len(accepted) - len(foreign), passed, foreign)
@@ -80,17 +79,12 @@ def _record(job: Job, recipe: str, stamps: Mapping[str, Stamp], now_ns: int) -> 
     for path, stamp in zip(job.inputs, inputs, strict=True):
         if stamp is None or os.path.isdir(path):
             continue
-        racy = fresh.is_racy(stamp.mtime_ns, now_ns) and stamp.size <= _SMALL
+        racy = fresh.is_racy(stamp.mtime_ns, now_ns) and stamp.size <= SMALL
         if (racy or path in job.content) and (known := disk.digest(path)) is not None:
             hashes[str(path)] = known
     outputs = tuple(stamps.get(path) for path in job.outputs)
     names = tuple(map(str, job.inputs))
     return Record("done", "", recipe, names, inputs, job.outputs, outputs, hashes)
-
-
-def _to_claim(job: Job) -> JobToClaim:
-    wildcards = dict(zip(job.rule.wildcards, job.values, strict=True))
-    return JobToClaim(job.name, job.rule.name, wildcards)
 
 
 def _tell(

@@ -18,6 +18,7 @@ from buildhpc.plan.stamps import SMALL, Record, Stamp
 from buildhpc.project import Recipes
 from buildhpc.run.describe import Describer
 from buildhpc.run.spec import JobSpec, Needs, Outcome
+from buildhpc.state.claims import JobToClaim
 from buildhpc.state.fresh import is_racy
 
 
@@ -208,6 +209,12 @@ class PlanWork:
                 if os.path.isfile(path):
                     os.utime(path, ns=(stamp.mtime_ns, stamp.mtime_ns))
         return found
+
+
+def to_claim(job: Job) -> JobToClaim:
+    """A job as the state is told of it."""
+    wildcards = dict(zip(job.rule.wildcards, job.values, strict=True))
+    return JobToClaim(job.name, job.rule.name, wildcards)
 
 
 class _Clock:

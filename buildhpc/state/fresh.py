@@ -12,15 +12,15 @@ import os
 import sys
 import zlib
 from array import array
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from buildhpc import __version__
 from buildhpc.disk import Trace, digest, look, unchanged
+from buildhpc.plan.stamps import SMALL
 
 _KEPT = 8
-_SMALL = 2**20
 # A time this near to the moment it was looked at could still be given to another content.
 _TICK_NS = 50_000_000
 _COARSE_TICK_NS = 2_000_000_000
@@ -165,7 +165,7 @@ def remember(folder: Path, key: str, plan: FreshPlan, looked_ns: int, graph: byt
         stamp = plan.stamps[path]
         values.extend(stamp)
         if is_racy(stamp[0], looked_ns):
-            found = plan.hashes.get(path) or digest(path, _SMALL)
+            found = plan.hashes.get(path) or digest(path, SMALL)
             if found is None:
                 return
             racy.append((number, found))
@@ -183,14 +183,14 @@ def remember(folder: Path, key: str, plan: FreshPlan, looked_ns: int, graph: byt
         racy,
         graph,
     )
-    from buildhpc.state.syntax_cache import write_cache
+    from buildhpc.state.syntax_cache import forget_oldest, write_cache
 
     try:
         data = marshal.dumps(whole)
     except ValueError:
         return
     write_cache(folder / f"fresh-{key}", zlib.crc32(data).to_bytes(4, "big") + data)
-    _forget_oldest(folder)
+    forget_oldest(folder, "fresh-*", _KEPT)
 
 
 def is_racy(mtime_ns: int, looked_ns: int) -> bool:
@@ -214,12 +214,3 @@ def clock(folder: Path) -> int:
             os.close(file)
     except OSError:
         return 0
-
-
-def _forget_oldest(folder: Path) -> None:
-    try:
-        found: Iterable[Path] = sorted(folder.glob("fresh-*"), key=lambda p: p.stat().st_mtime_ns)
-        for path in list(found)[:-_KEPT]:
-            path.unlink(missing_ok=True)
-    except OSError:
-        pass

@@ -42,7 +42,7 @@ class SyntaxCache:
         tree = parse(name, data)
         if self._keep:
             write_cache(path, dump(tree))
-            _forget_oldest(self._folder)
+            forget_oldest(self._folder, "syntax-*", _KEPT)
         return tree
 
 
@@ -57,10 +57,11 @@ def write_cache(path: Path, data: bytes) -> None:
         private.unlink(missing_ok=True)
 
 
-def _forget_oldest(folder: Path) -> None:
+def forget_oldest(folder: Path, pattern: str, kept: int) -> None:
+    """Remove files of the cache but for the `kept` newest; what cannot go is no harm."""
     try:
-        found = sorted(folder.glob("syntax-*"), key=lambda path: path.stat().st_mtime_ns)
-        for path in found[:-_KEPT]:
+        found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+        for path in found[:-kept]:
             path.unlink(missing_ok=True)
     except OSError:
         pass
