@@ -183,7 +183,7 @@ def _evaluate(pipeline: Pipeline, describer: Describer, job: Job) -> Iterator[Pr
             yield from _certain(error)
     try:
         yield from blanks_in_params(job.rule, scope)
-        recipe = describer.spec(job, 1, 1).recipe
+        recipe = describer.spec(job, 1, {"cores": 1}).recipe
     except HpcmakeError as error:
         yield from _certain(error)
         return

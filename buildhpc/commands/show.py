@@ -133,7 +133,7 @@ def _work(finder: Finder, job: Job) -> dict[str, Any]:
     describer = Describer(finder.project.pipeline, "show", lambda _: "LIST-OF-INPUTS")
     try:
         needs = describer.needs(job, 1)
-        spec: JobSpec = describer.spec(job, 1, needs.cores)
+        spec: JobSpec = describer.spec(job, 1, {"cores": needs.cores})
     except HpcmakeError as error:
         return {"unknown": error.problems[0].text}
     return {

@@ -131,7 +131,7 @@ class PlanWork:
         """What to run."""
         job = self.steps[task].job
         cores = min(self._describer.needs(job, attempt).cores, self.max_cores)
-        return self._describer.spec(job, attempt, cores)
+        return self._describer.spec(job, attempt, {"cores": cores})
 
     def before_start(self, task: int, spec: JobSpec, /) -> None:
         """Take the stamps of the inputs, move aside what people changed among the outputs.

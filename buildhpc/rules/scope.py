@@ -55,6 +55,8 @@ class JobScope(dict[str, Any]):
 
     def directive(self, name: str, default: Any = None) -> Any:
         """The one value of a directive, whatever a wildcard of that name is."""
+        if name in self.granted:
+            return self.granted[name]
         values = self.rule.directives.get(name)
         if not values:
             return default

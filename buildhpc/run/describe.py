@@ -16,6 +16,7 @@ from buildhpc.rules.model import Pipeline
 from buildhpc.rules.scope import JobScope
 from buildhpc.run.outputs import private_name
 from buildhpc.run.spec import JobSpec, Needs, OutputFile, Recipe, Software
+from buildhpc.schedulers.protocol import Request
 
 _PYTHON_RECIPES = ("script", "python", "call")
 
@@ -36,7 +37,7 @@ class Describer:
         self._config: Mapping[str, Any] | None = None
 
     def needs(self, job: Job, attempt: int) -> Needs:
-        """What an attempt of `job` needs. Raises: HpcmakeError."""
+        """What an attempt of `job` needs of this machine. Raises: HpcmakeError."""
         if not any(name in job.rule.directives for name in _NEEDS):
             return _PLAIN_NEEDS
         return self._needs(JobScope(self._pipeline, job.rule, job.values, {"attempt": attempt}))
@@ -55,6 +56,42 @@ class Describer:
             resources=tuple(scope.named("resources").items()),
         )
 
+    def request(self, job: Job, attempt: int, site: Mapping[str, Any]) -> Request:
+        """What an attempt of `job` asks a scheduler for.
+
+        site: directive -> the value that the site has for it instead. Raises: HpcmakeError.
+        """
+        scope = JobScope(self._pipeline, job.rule, job.values, {"attempt": attempt, **site})
+        needs = self._needs(scope)
+        disk = scope.directive("disk")
+        gpus = scope.directive("gpus", 0)
+        words = {name: scope.directive(name) or "" for name in _SITE_WORDS}
+        return Request(
+            cores=needs.cores,
+            mem_mib=needs.mem_mib,
+            time_s=needs.time_s,
+            gpus=needs.gpus,
+            gpu_kind=gpus.rpartition(":")[0] if isinstance(gpus, str) else "",
+            nodes=scope.directive("nodes", 0),
+            tasks=scope.directive("tasks", 0),
+            disk_mib=None if disk is None else disk.mb,
+            options=tuple(site["options"] if "options" in site else scope.many("options")),
+            **words,
+        )
+
+    def word(self, job: Job, name: str, default: Any = None) -> Any:
+        """The one value of a directive of `job`, such as `cluster`, `batch` or `group`."""
+        if name not in job.rule.directives:
+            return default
+        return JobScope(self._pipeline, job.rule, job.values).directive(name, default)
+
+    def tries(self, job: Job) -> dict[str, int]:
+        """Class of failure -> how often `job` is tried again; `""`: every other class."""
+        if "retries" not in job.rule.directives:
+            return {}
+        named = JobScope(self._pipeline, job.rule, job.values).named("retries")
+        return {name.replace("_", "-"): int(number) for name, number in named.items()}
+
     def priority(self, job: Job) -> int:
         """The priority of `job`; 0 where nothing is said."""
         if "priority" not in job.rule.directives:
@@ -64,11 +101,8 @@ class Describer:
 
     def retries(self, job: Job, failure: str) -> int:
         """How often `job` is tried again after a failure of this class."""
-        values = job.rule.directives.get("retries")
-        if not values:
-            return 0
-        named = JobScope(self._pipeline, job.rule, job.values).named("retries")
-        return int(named.get(failure.replace("-", "_"), named.get("", 0)))
+        tries = self.tries(job)
+        return tries.get(failure, tries.get("", 0))
 
     def message(self, job: Job) -> str | None:
         """What the progress line says of `job`, where its rule says something."""
@@ -84,9 +118,13 @@ class Describer:
         path: str = JobScope(self._pipeline, job.rule, job.values).directive(directive)
         return normal(path)
 
-    def spec(self, job: Job, attempt: int, cores: int) -> JobSpec:
-        """What to run; `cores` is what the machine can give. Raises: HpcmakeError."""
-        granted = {"attempt": attempt, "cores": cores}
+    def spec(self, job: Job, attempt: int, granted: Mapping[str, Any]) -> JobSpec:
+        """What to run.
+
+        granted: directive -> the value it is given, e.g. the cores that the machine can give.
+        Raises: HpcmakeError.
+        """
+        granted = {"attempt": attempt, **granted}
         scope = JobScope(self._pipeline, job.rule, job.values, granted)
         token = f"{self._marker}-{attempt}"
         outputs = self._outputs(job)
@@ -183,5 +221,6 @@ def _uses_log(job: Job) -> bool:
 
 _NEEDS = {"cores", "mem", "time", "gpus", "resources"}
 _PLAIN_NEEDS = Needs()
+_SITE_WORDS = ("partition", "account", "qos", "constraint")
 _SOFTWARE = {"modules", "conda", "container", "within"}
 _NO_SOFTWARE = Software()
