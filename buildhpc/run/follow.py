@@ -1,0 +1,108 @@
+"""What a look at a scheduler's queue says of jobs in flight: evidence in, findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from buildhpc.schedulers.protocol import Queued, Verdict
+
+
+class Flight(NamedTuple):
+    """An attempt that a scheduler has, as far as the state knows; it left no word of its end.
+
+    attempt: its number in the state. id: at the scheduler. job: its name.
+    began: its runner said so. edges: it waits, or waited, for other scheduler jobs.
+    """
+
+    attempt: int
+    id: str
+    job: str
+    began: bool = False
+    edges: bool = False
+
+
+class Finding(NamedTuple):
+    """What became of an attempt without its runner telling.
+
+    kind: `failed` with a class in `failure`; `cancelled`; `lost`: nobody knows of it any more;
+        `released`: it never began and never will, since what it waited for did not end well:
+        it waits for hpcmake again.
+    said: in the scheduler's own words. verdict: what the scheduler told, if it did.
+    """
+
+    attempt: int
+    job: str
+    kind: Literal["failed", "cancelled", "lost", "released"]
+    failure: str = ""
+    said: str = ""
+    verdict: Verdict | None = None
+
+
+class Missing:
+    """When attempts were first seen to have ended, or to be gone, without word of their end.
+
+    grace_s: so long a receipt may be on its way, and so far two looks are apart at least.
+    """
+
+    def __init__(self, grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._since: dict[int, float] = {}
+
+    def ids(self, flights: Iterable[Flight], queue: Mapping[str, Queued]) -> list[str]:
+        """The ids that left the queue, whose ends accounting has to be asked for."""
+        return [each.id for each in flights if each.id and each.id not in queue]
+
+    def judge(
+        self,
+        flights: Iterable[Flight],
+        queue: Mapping[str, Queued],
+        verdicts: Mapping[str, Verdict],
+        now_s: float,
+    ) -> list[Finding]:
+        """What became of the flights that ended or are gone, once the time of grace is over.
+
+        queue: id -> what the queue shows; of a look that succeeded, made before the flights were
+        read from the state, so that who told of its end is not among them. verdicts: id -> how it
+        ended, by accounting. now_s: of a clock that never goes back.
+        """
+        found = []
+        for flight in flights:
+            shown = queue.get(flight.id)
+            verdict = verdicts.get(flight.id) or (shown.verdict if shown else None)
+            if not flight.id or (shown is not None and shown.state != "ended" and verdict is None):
+                self._since.pop(flight.attempt, None)
+                continue
+            if verdict is None and shown is not None:
+                continue  # it is on its way out
+            finding = _finding(flight, verdict)
+            since_s = self._since.setdefault(flight.attempt, now_s)
+            sure = finding.kind == "released" and verdict is not None
+            if sure or now_s - since_s >= self._grace_s:
+                self._since.pop(flight.attempt, None)
+                found.append(finding)
+        return found
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the end of some attempt is yet to be judged."""
+        return bool(self._since)
+
+
+def _finding(flight: Flight, verdict: Verdict | None) -> Finding:
+    attempt, job = flight.attempt, flight.job
+    if verdict is None:
+        # A scheduler that deletes what can never run leaves no trace of it.
+        gone = flight.edges and not flight.began
+        return Finding(attempt, job, "released" if gone else "lost")
+    failure, said = verdict.failure, verdict.said
+    if failure == "unmet":
+        return Finding(attempt, job, "released", "", said, verdict)
+    if failure == "cancelled":
+        return Finding(attempt, job, "cancelled", "", said, verdict)
+    if failure in ("", "exit") and not flight.began:
+        # Its runner could not even write that it began.
+        return Finding(attempt, job, "failed", "launch", said, verdict)
+    if failure == "":
+        return Finding(attempt, job, "lost", "", said, verdict)
+    return Finding(attempt, job, "failed", failure, said, verdict)
