@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 # Of an attempt: the job's name, and how often this run tried it.
 Key: TypeAlias = tuple[str, int]
 
-_ATTEMPT = f"INSERT OR REPLACE INTO attempt VALUES ({','.join('?' * 24)})"
+# What is not named here is of attempts on clusters.
+_ATTEMPT = f"""INSERT OR REPLACE INTO attempt (id, job, run, number, state, failure, message,
+    started_s, ended_s, cpu_s, peak_mib, cores, mem_mib, time_s, host, pid, process_start,
+    scheduler_id, exit_code, signal, meta, log_path, command, log)
+    VALUES ({",".join("?" * 24)})"""
 
 _LOST = """UPDATE attempt SET state = 'lost', message = 'its run died before it ended',
     ended_s = ?, log_path = ?, log = ? WHERE id = ?"""

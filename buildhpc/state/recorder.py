@@ -157,7 +157,7 @@ class Recorder:
         run = int(row[0])
         owner, info = self._owner, self._info
         connection.execute(
-            "INSERT INTO run VALUES (?, 'running', ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO run VALUES (?, 'running', ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0)",
             (
                 *(run, now_s),
                 *(clean(info.command), json.dumps(info.targets), json.dumps(info.options)),

@@ -9,10 +9,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-VERSION = 1
+VERSION = 2
 
 # "hpcm": a database with another mark is none of ours. Source: sqlite.org/pragma.html.
 APPLICATION_ID = 0x6870636D
+
+# A run with a `cluster` outlives its process; `undone` counts the jobs of it that ended
+# otherwise than done. A slice is one act of submitting, by one process; a submission is one
+# scheduler job or one array of a slice. An attempt on a cluster has the element of its
+# submission, how often the scheduler started it anew, and who told its end.
+_CLUSTER = (
+    """CREATE TABLE slice (
+        id INTEGER PRIMARY KEY, run INTEGER NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
+        process_start INTEGER, boot TEXT NOT NULL, beat_s REAL NOT NULL, state TEXT NOT NULL)""",
+    """CREATE TABLE submission (
+        id INTEGER PRIMARY KEY, run INTEGER NOT NULL, slice INTEGER NOT NULL,
+        cluster TEXT NOT NULL, name TEXT NOT NULL UNIQUE, scheduler_id TEXT,
+        state TEXT NOT NULL, made_s REAL NOT NULL, elements INTEGER NOT NULL,
+        manifest TEXT NOT NULL, first INTEGER NOT NULL, edges TEXT NOT NULL)""",
+    "CREATE INDEX slice_run ON slice(run)",
+    "CREATE INDEX submission_slice ON submission(slice)",
+    """CREATE INDEX attempt_submission ON attempt(submission, element)
+        WHERE submission IS NOT NULL""",
+)
 
 # A job's `body` is its record as `records.pack` writes it; `crc` covers name, state, failure
 # and body; `recorded` is the change counter of the file as it stood when the row was last
@@ -25,7 +44,7 @@ TABLES = (
         id INTEGER PRIMARY KEY, status TEXT NOT NULL, started_s REAL NOT NULL, ended_s REAL,
         command TEXT NOT NULL, targets TEXT NOT NULL, options TEXT NOT NULL,
         host TEXT NOT NULL, pid INTEGER NOT NULL, process_start INTEGER, boot TEXT NOT NULL,
-        beat_s REAL NOT NULL)""",
+        beat_s REAL NOT NULL, cluster TEXT, undone INTEGER NOT NULL DEFAULT 0)""",
     """CREATE TABLE job (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, rule TEXT NOT NULL,
         wildcards TEXT NOT NULL, state TEXT NOT NULL, failure TEXT NOT NULL,
@@ -38,7 +57,8 @@ TABLES = (
         cores INTEGER, mem_mib INTEGER, time_s INTEGER,
         host TEXT, pid INTEGER, process_start INTEGER, scheduler_id TEXT,
         exit_code INTEGER, signal INTEGER, meta TEXT, log_path TEXT,
-        command TEXT NOT NULL, log TEXT)""",
+        command TEXT NOT NULL, log TEXT,
+        submission INTEGER, element INTEGER, restart INTEGER, told TEXT)""",
     "CREATE INDEX attempt_job ON attempt(job)",
     "CREATE INDEX attempt_run ON attempt(run)",
     "CREATE INDEX attempt_open ON attempt(state) WHERE state IN ('running', 'queued')",
@@ -62,10 +82,21 @@ TABLES = (
         UPDATE guard SET total = total - old.crc + new.crc WHERE id = 2; END""",
     """CREATE TRIGGER output_removed AFTER DELETE ON output BEGIN
         UPDATE guard SET rows = rows - 1, total = total - old.crc WHERE id = 2; END""",
+    *_CLUSTER,
 )
 
 # Version -> the statements that make the next version of it.
-STEPS: Mapping[int, tuple[str, ...]] = {}
+STEPS: Mapping[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE run ADD COLUMN cluster TEXT",
+        "ALTER TABLE run ADD COLUMN undone INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE attempt ADD COLUMN submission INTEGER",
+        "ALTER TABLE attempt ADD COLUMN element INTEGER",
+        "ALTER TABLE attempt ADD COLUMN restart INTEGER",
+        "ALTER TABLE attempt ADD COLUMN told TEXT",
+        *_CLUSTER,
+    ),
+}
 
 
 class DamageError(Exception):
