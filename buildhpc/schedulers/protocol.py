@@ -113,7 +113,8 @@ class Queued:
     """A job, or an element of an array, as the queue shows it.
 
     id: as in `Scheduler.element_id`. name: that of `Ask`. reason: why it waits, in the
-    scheduler's own words. host: where it runs. verdict: of one that ended and is still shown.
+    scheduler's own words. host: where it runs. verdict: of one that ended and is still shown;
+    None, though it ended: the queue does not tell how, `Scheduler.finished` may.
     """
 
     id: str
@@ -145,9 +146,13 @@ class Scheduler(Protocol):
 
     What reads an answer raises UnreadableError where the text cannot be what the scheduler
     prints; an answer is never guessed to mean success or failure.
+
+    environment: variables to run all its commands with; None: without that variable. Some change
+    what a command shows or does, some are those of the job that a command is run in.
     """
 
     abilities: Abilities
+    environment: Mapping[str, str | None]
 
     def script(self, ask: Ask) -> str:
         """The job script: the first line names bash, then the scheduler's directives."""
@@ -156,7 +161,11 @@ class Scheduler(Protocol):
         """The command that submits the script at the path `script`."""
 
     def scheduler_id(self, answer: Answer) -> str | None:
-        """The id of what was submitted; None: it was refused. Raises: UnreadableError."""
+        """The id of what was submitted; None: it was refused.
+
+        Raises: UnreadableError, also where it may have been accepted all the same: the queue
+        tells, by the name. If it is not there, `refusal` says what to do.
+        """
 
     def refusal(self, answer: Answer) -> Refusal:
         """Why it was refused: try it `later`, the queue is `full`, or it is `wrong` as it is."""
@@ -165,7 +174,11 @@ class Scheduler(Protocol):
         """The id of an element of an array, counted from 0."""
 
     def release(self, ids: Sequence[str]) -> list[list[str]]:
-        """Commands that release held jobs: as few as possible."""
+        """Commands that release held jobs: as few as possible.
+
+        An exit code is no evidence: one id that ended makes it another than 0, and the others
+        are released all the same. The queue tells.
+        """
 
     def cancel(self, ids: Sequence[str]) -> list[list[str]]:
         """Commands that cancel jobs or elements; ids of jobs that are gone do no harm."""
