@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +32,11 @@ class Result:
 
 
 class Pipe:
-    """A working folder."""
+    """A working folder. prefix: words that hpcmake is run behind, as `strace` is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prefix: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.prefix = prefix
 
     def path(self, path: str) -> Path:
         """The place of a file of the folder."""
@@ -62,10 +64,14 @@ class Pipe:
         found = (p.relative_to(self.folder) for p in self.folder.rglob("*") if not p.is_dir())
         return sorted(str(path) for path in found if path.parts[0] != ".hpcmake")
 
+    def command(self, *words: str) -> list[str]:
+        """The command line that runs hpcmake with these words."""
+        return [*self.prefix, sys.executable, "-m", "buildhpc.cli", *words]
+
     def run(self, *words: str, stdin: str = "", env: dict[str, str] | None = None) -> Result:
         """Run hpcmake with these words."""
         done = subprocess.run(
-            [sys.executable, "-m", "buildhpc.cli", *words],
+            self.command(*words),
             cwd=self.folder,
             input=stdin,
             capture_output=True,

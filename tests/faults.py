@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -77,7 +76,7 @@ class Scene:
     def start(self, *words: str, **options: object) -> subprocess.Popen[str]:
         """Start hpcmake and go on."""
         return subprocess.Popen(  # type: ignore[call-overload, no-any-return]  # any options
-            [sys.executable, "-m", "buildhpc.cli", *words],
+            self.pipe.command(*words),
             cwd=self.pipe.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -156,7 +156,7 @@ def _has_home() -> bool:
         make_home(HOME)
     except OSError:
         return False
-    return True
+    return os.access(HOME, os.W_OK)
 
 
 def _clear_leftovers() -> None:

@@ -32,7 +32,9 @@ from buildhpc.commands.leftovers import (
     take_over,
 )
 from buildhpc.commands.work import PlanWork, TempKeeper, to_claim, write_benchmark
+from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
+from buildhpc.messages import run as run_messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.model import Job, JobGraph, Plan
 from buildhpc.plan.stale import Evidence
@@ -55,6 +57,8 @@ from buildhpc.state.snapshot import change_counter
 
 _FLUSH_S = 0.2
 _POLL_S = 0.5
+# After a kill, what was not written down is done again.
+_UNWRITTEN_LIMIT_S = 20.0
 _HASTY_CLAIMS = 3
 
 
@@ -87,7 +91,7 @@ class Session:
         self._removed: set[str] = set()
         self._clear = True
         self._free_temps: list[str] = []
-        self._flushed_s = self._polled_s = 0.0
+        self._flushed_s = self._polled_s = self._unwritten_since_s = 0.0
         self._counts = {"done": 0, "failed": 0, "skipped": 0, "unneeded": 0, "theirs": 0}
 
     def build(self, graph: JobGraph, evidence: Evidence, plan: Plan, seen: bytes) -> int:
@@ -139,7 +143,14 @@ class Session:
         name = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
         path = self._scratch() / f"inputs-{name}.txt"
         if not path.exists():
-            path.write_text(text, errors="surrogateescape")
+            # A list that broke off must not be there for the next job with the same inputs.
+            private = path.with_suffix(".new")
+            try:
+                private.write_text(text, errors="surrogateescape")
+                private.rename(path)
+            except OSError as error:
+                private.unlink(missing_ok=True)
+                raise run_messages.unwritable_list(str(path), str(error.strerror)) from error
         return str(path)
 
     def _scratch(self) -> Path:
@@ -268,8 +279,20 @@ class Session:
     def _now_and_then(self) -> None:
         now = time.monotonic()
         if now - self._flushed_s >= _FLUSH_S:
-            self._flush()
+            self._flush_patiently(now)
             self._flushed_s = now
+
+    def _flush_patiently(self, now: float) -> None:
+        """Write down what happened; a disk may have room again once a job has failed on it."""
+        try:
+            self._flush()
+        except HpcmakeError as error:
+            self._unwritten_since_s = self._unwritten_since_s or now
+            too_long = now - self._unwritten_since_s > _UNWRITTEN_LIMIT_S
+            if too_long or error.problems[0].slug != "state-unwritable":
+                raise
+        else:
+            self._unwritten_since_s = 0.0
 
     def _flush(self) -> None:
         """Write down what happened; only then may temp files go that it no longer needs."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from buildhpc import disk
 from buildhpc.commands.checks import set_aside
+from buildhpc.commands.common import warn
 from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
@@ -224,16 +226,16 @@ class _Clock:
         self._file: int | None = None
 
     def now_ns(self) -> int:
-        """Its time now, in ns; 0 before the first file could be made."""
-        if self._file is None:
-            path = Path(".hpcmake") / "cache" / "clock"
-            try:
+        """Its time now, in ns; 0 where it does not tell, since its disk is full or read-only."""
+        try:
+            if self._file is None:
+                path = Path(".hpcmake") / "cache" / "clock"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            except OSError:
-                return 0
-        os.pwrite(self._file, b".", 0)
-        return os.fstat(self._file).st_mtime_ns
+            os.pwrite(self._file, b".", 0)
+            return os.fstat(self._file).st_mtime_ns
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Close the file."""
@@ -305,9 +307,15 @@ def write_benchmark(path: str | None, outcome: Outcome) -> None:
     if path is None:
         return
     seconds = outcome.ended_s - outcome.started_s
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(
+    text = (
         "wall_s\tcpu_s\tpeak_mib\tstarted\tended\n"
         f"{seconds:.3f}\t{outcome.cpu_s:.3f}\t{outcome.peak_mib:.1f}\t"
         f"{outcome.started_s:.3f}\t{outcome.ended_s:.3f}\n"
     )
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(path)
+        warn(messages.cannot_write(path, (error.strerror or str(error)).lower()))

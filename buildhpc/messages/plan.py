@@ -204,6 +204,11 @@ def cannot_remove(path: str, why: str) -> Problem:
     return Problem("not-removed", f"`{path}` cannot be removed: {why}", None, (), "warning")
 
 
+def cannot_write(path: str, why: str) -> Problem:
+    """A benchmark that cannot be written."""
+    return Problem("not-written", f"`{path}` cannot be written: {why}", None, (), "warning")
+
+
 def handler_failed(event: str, code: int) -> Problem:
     """The block of an `on ...:` statement failed."""
     return Problem(

@@ -73,6 +73,17 @@ def left_behind(path: str, cause: str) -> str:
     return f"; what it left of `{path}` could not be removed: {cause}"
 
 
+def no_room(folder: str, cause: str) -> str:
+    """The disk of an output or of the log is full."""
+    here = "the working folder" if folder == "." else f"`{folder}`"
+    return f"; nothing more can be written in {here}: {cause}"
+
+
+def log_cut(size: int) -> str:
+    """What a log begins with of which only the end was kept."""
+    return f"hpcmake: the disk was full; of {human_size(size / 2**20)} only the end was kept\n"
+
+
 # Outputs.
 
 
@@ -138,6 +149,11 @@ def _launch(text: str) -> HpcmakeError:
 def no_script(path: str) -> HpcmakeError:
     """The script of a rule is missing."""
     return _launch(f"the script `{path}` does not exist")
+
+
+def unwritable_list(path: str, cause: str) -> HpcmakeError:
+    """The file that lists the inputs of a job cannot be written."""
+    return _launch(refused("write", path, cause))
 
 
 def unreadable_script(path: str, cause: str) -> HpcmakeError:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import run as messages
-from buildhpc.run import outputs
+from buildhpc.run import outputs, room
 from buildhpc.run.attempt import (
     SHORTAGES,
     Attempt,
@@ -29,6 +29,8 @@ from buildhpc.run.spec import Failure, JobSpec, Outcome
 
 _FIRST_RECHECK_S = 0.05
 _FOREVER = float("inf")
+# The failures that a full disk may be behind.
+_MAYBE_NO_ROOM = ("exit", "signal", "missing-output")
 
 
 class Timing(NamedTuple):
@@ -215,14 +217,25 @@ class Attempts:
             peak_mib=attempt.peak_mib,
             log=self._kept_log(running),
         )
-        return outcome if failure is None else self._failed(spec, outcome, failure)
+        return outcome if failure is None else self._failed(running, outcome, failure)
 
-    def _failed(self, spec: JobSpec, outcome: Outcome, failure: Failure) -> Outcome:
-        trouble = "" if self._keep_incomplete else outputs.remove_leftovers(spec)
-        text = failure.text + trouble
+    def _failed(self, running: Running, outcome: Outcome, failure: Failure) -> Outcome:
+        text = failure.text
+        if failure.kind in _MAYBE_NO_ROOM:
+            text += self._no_room(running)
+        if not self._keep_incomplete:
+            text += outputs.remove_leftovers(running.spec)
         if failure.kind == "cancelled":
             return replace(outcome, state="cancelled", message=text)
         return replace(outcome, state="failed", failure=failure.kind, message=text)
+
+    def _no_room(self, running: Running) -> str:
+        """Words on a disk that is full; then a large log of ours is cut."""
+        log = running.log
+        text = room.lacking([*(output.path for output in running.spec.outputs), log])
+        if text and log != running.spec.log:
+            room.cut(log)
+        return text
 
     def _wait_on(self, running: Running, now: float) -> bool:
         """Whether to look for missing outputs once more; then when."""
