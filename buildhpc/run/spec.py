@@ -94,6 +94,25 @@ class JobSpec:
         """The spec as one JSON document."""
         return json.dumps(asdict(self))
 
+    @classmethod
+    def from_json(cls, text: str) -> JobSpec:
+        """The spec that `to_json` made a document of."""
+        return cls.from_values(json.loads(text))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> JobSpec:
+        """The spec from what a document of `to_json` holds. Raises: KeyError, TypeError"""
+        needs, software = values["needs"], values["software"]
+        resources = tuple((name, number) for name, number in needs["resources"])
+        made = {
+            "inputs": tuple(values["inputs"]),
+            "outputs": tuple(OutputFile(o["path"], tuple(o["flags"])) for o in values["outputs"]),
+            "recipe": Recipe(**values["recipe"]),
+            "needs": Needs(**{**needs, "resources": resources}),
+            "software": Software(**{**software, "modules": tuple(software["modules"])}),
+        }
+        return cls(**{**values, **made})
+
 
 class Failure(NamedTuple):
     """Why an attempt failed: a class, as in `Outcome.failure`, and one line for people."""
