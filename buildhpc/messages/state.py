@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from buildhpc.diagnostics import Note, Problem
@@ -133,6 +134,49 @@ def lease_lost(path: Path) -> Problem:
             Note("note", "this one did not renew it in time; nothing was written"),
             Note("help", "run hpcmake again"),
         ),
+    )
+
+
+def plan_missing(path: Path, run: int, cause: str) -> Problem:
+    """The plan of a cluster run cannot be read."""
+    return Problem(
+        "run-plan-missing",
+        f"cannot read the plan `{path}` of run {run}: {cause.lower()}",
+        notes=(
+            Note("note", "nothing more of that run can be submitted without it"),
+            Note("help", _give_up(run)),
+        ),
+    )
+
+
+def plan_damaged(path: Path, run: int, detail: str) -> Problem:
+    """The plan of a cluster run is not what hpcmake wrote."""
+    return Problem(
+        "run-plan-damaged",
+        f"the plan `{path}` of run {run} is damaged",
+        notes=(Note("note", detail), Note("help", _give_up(run))),
+    )
+
+
+def bad_receipts(folder: Path, names: Sequence[str]) -> Problem:
+    """What runners wrote of the ends of their jobs cannot be read (a warning)."""
+    number = len(names)
+    what = f"`{names[0]}`" if number == 1 else f"`{names[0]}` and {number - 1:,} more"
+    return Problem(
+        "bad-receipt",
+        f"what jobs told of themselves cannot be read: {what} in `{folder}`",
+        notes=(
+            Note("note", "a full disk or a lost node may have cut it off; it is kept as `.bad`"),
+            Note("note", "what became of these jobs is asked of the scheduler"),
+        ),
+        severity="warning",
+    )
+
+
+def _give_up(run: int) -> str:
+    return (
+        f"`hpcmake cancel --run {run}` gives the run up; what is done stays done,"
+        " and the next build makes the rest"
     )
 
 
