@@ -154,19 +154,3 @@ def unlock(path: str) -> None:
             inner = os.path.join(folder, name)
             if not os.path.islink(inner):
                 os.chmod(inner, os.stat(inner).st_mode | stat.S_IWUSR)
-
-
-def set_aside(path: str) -> str | None:
-    """Move an output that was changed by hand to `NAME.edited`, or to the next free name after it.
-
-    Returns the new name, None when nothing is there.
-    """
-    moved, number = f"{path}.edited", 1
-    while os.path.lexists(moved):
-        number += 1
-        moved = f"{path}.edited.{number}"
-    try:
-        os.rename(path, moved)
-    except FileNotFoundError:
-        return None
-    return moved

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
 from buildhpc import disk
-from buildhpc.commands.checks import set_aside
 from buildhpc.commands.common import warn
 from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
 from buildhpc.plan.stale import Evidence, edited_outputs, stale
-from buildhpc.plan.stamps import SMALL, Record, Stamp
+from buildhpc.plan.stamps import Record, Stamp
 from buildhpc.project import Recipes
+from buildhpc.run import inputs, outputs
 from buildhpc.run.describe import Describer
 from buildhpc.run.spec import JobSpec, Needs, Outcome
 from buildhpc.state.claims import JobToClaim
-from buildhpc.state.fresh import is_racy
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What a job's inputs were just before it started."""
-
-    stamps: tuple[Stamp | None, ...]
-    hashes: dict[str, str] = field(default_factory=dict)
 
 
 class PlanWork:
@@ -56,11 +45,11 @@ class PlanWork:
         self._notice = notice
         self._recipes = recipes
         self._replaced = frozenset(plan.replaced)
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, inputs.Seen] = {}
         self._unneeded: set[str] = set()
         # Temp files that were put back, with the stamps they are known by.
         self._put_back: dict[str, Stamp] = {}
-        self._clock = _Clock()
+        self._clock = inputs.Clock(".hpcmake")
 
     def close(self) -> None:
         """Let go of what was opened; afterwards no job can start."""
@@ -141,22 +130,10 @@ class PlanWork:
         Raises: HpcmakeError when an input is missing.
         """
         job = self.steps[task].job
-        now_ns = self._clock.now_ns()
-        stamps = []
-        hashes: dict[str, str] = {}
-        for path in job.inputs:
-            stamp = disk.look(path)
-            if stamp is None:
-                raise messages.missing_input(path, job.name)
-            stamps.append(stamp)
-            whole = self._evidence.content or path in job.content
-            if whole or (is_racy(stamp.mtime_ns, now_ns) and stamp.size <= SMALL):
-                known = disk.digest(path)
-                if known is not None:
-                    hashes[path] = known
-        self._seen[spec.name] = _Seen(tuple(stamps), hashes)
+        by_content = None if self._evidence.content else job.content
+        self._seen[spec.name] = inputs.see(job.inputs, job.name, by_content, self._clock.now_ns())
         for path in self._replaced.intersection(job.outputs):
-            if (moved := set_aside(path)) is not None:
+            if (moved := outputs.set_aside(path)) is not None:
                 self._notice(path, moved)
 
     def retries(self, task: int, failure: str, attempts: int, /) -> bool:
@@ -172,15 +149,11 @@ class PlanWork:
 
     def record(self, job: Job) -> tuple[Record, str, list[str]]:
         """What to remember of a success, its compared text, and inputs that changed meanwhile."""
-        seen = self._seen.pop(job.name, None) or _Seen(())
-        changed = [
-            path
-            for path, old in zip(job.inputs, seen.stamps, strict=False)
-            if disk.look(path) != old
-        ]
+        seen = self._seen.pop(job.name, None) or inputs.Seen((), {})
+        changed = inputs.changed(job.inputs, seen.stamps)
         self._put_back.update(self._restored(job))
-        outputs = tuple(self._identity(path, disk.look(path)) for path in job.outputs)
-        inputs = zip(job.inputs, seen.stamps, strict=False)
+        made = tuple(self._identity(path, disk.look(path)) for path in job.outputs)
+        read = zip(job.inputs, seen.stamps, strict=False)
         for path in job.temp if self._evidence.content else job.temp & self._by_content:
             if (known := disk.digest(path)) is not None:
                 seen.hashes[path] = known
@@ -190,9 +163,9 @@ class PlanWork:
             "",
             digest_of(text),
             tuple(map(str, job.inputs)),
-            tuple(self._identity(path, stamp) for path, stamp in inputs),
+            tuple(self._identity(path, stamp) for path, stamp in read),
             job.outputs,
-            outputs,
+            made,
             seen.hashes,
         )
         return record, text, changed
@@ -217,31 +190,6 @@ def to_claim(job: Job) -> JobToClaim:
     """A job as the state is told of it."""
     wildcards = dict(zip(job.rule.wildcards, job.values, strict=True))
     return JobToClaim(job.name, job.rule.name, wildcards)
-
-
-class _Clock:
-    """The file system's time, asked before the files that it is compared with."""
-
-    def __init__(self) -> None:
-        self._file: int | None = None
-
-    def now_ns(self) -> int:
-        """Its time now, in ns; 0 where it does not tell, since its disk is full or read-only."""
-        try:
-            if self._file is None:
-                path = Path(".hpcmake") / "cache" / "clock"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            os.pwrite(self._file, b".", 0)
-            return os.fstat(self._file).st_mtime_ns
-        except OSError:
-            return 0
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
 
 class TempKeeper:
@@ -304,18 +252,5 @@ class TempKeeper:
 
 def write_benchmark(path: str | None, outcome: Outcome) -> None:
     """Write time and memory of an attempt into the file that its rule names, if it does."""
-    if path is None:
-        return
-    seconds = outcome.ended_s - outcome.started_s
-    text = (
-        "wall_s\tcpu_s\tpeak_mib\tstarted\tended\n"
-        f"{seconds:.3f}\t{outcome.cpu_s:.3f}\t{outcome.peak_mib:.1f}\t"
-        f"{outcome.started_s:.3f}\t{outcome.ended_s:.3f}\n"
-    )
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text)
-    except OSError as error:
-        with suppress(OSError):
-            os.unlink(path)
-        warn(messages.cannot_write(path, (error.strerror or str(error)).lower()))
+    if path is not None and (why := outputs.write_benchmark(path, outcome)):
+        warn(messages.cannot_write(path, why))

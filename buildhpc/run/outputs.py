@@ -8,10 +8,11 @@ import os
 import shutil
 import stat
 import time
+from contextlib import suppress
 
 from buildhpc.diagnostics import nearest
 from buildhpc.messages import run as messages
-from buildhpc.run.spec import Failure, JobSpec, OutputFile
+from buildhpc.run.spec import Failure, JobSpec, Outcome, OutputFile
 
 _LONGEST_NAME = 255  # bytes, on every file system in use
 
@@ -95,6 +96,41 @@ def finish(spec: JobSpec) -> Failure | None:
         except OSError as error:
             return Failure("missing-output", messages.refused(act, path, _cause(error)))
     return None
+
+
+def set_aside(path: str) -> str | None:
+    """Move an output that was changed by hand to `NAME.edited`, or to the next free name after it.
+
+    Returns the new name, None when nothing is there.
+    """
+    moved, number = f"{path}.edited", 1
+    while os.path.lexists(moved):
+        number += 1
+        moved = f"{path}.edited.{number}"
+    try:
+        os.rename(path, moved)
+    except FileNotFoundError:
+        return None
+    return moved
+
+
+def write_benchmark(path: str, outcome: Outcome) -> str:
+    """Write time and memory of an attempt into a file; why that could not be, empty: it was."""
+    seconds = outcome.ended_s - outcome.started_s
+    text = (
+        "wall_s\tcpu_s\tpeak_mib\tstarted\tended\n"
+        f"{seconds:.3f}\t{outcome.cpu_s:.3f}\t{outcome.peak_mib:.1f}\t"
+        f"{outcome.started_s:.3f}\t{outcome.ended_s:.3f}\n"
+    )
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(path)
+        return _cause(error).lower()
+    return ""
 
 
 def remove_leftovers(spec: JobSpec) -> str:
