@@ -13,10 +13,11 @@ from zlib import crc32
 
 import pytest
 
-from buildhpc.run import manifest, receipts
+from buildhpc.run import manifest
 from buildhpc.run.manifest import Element, Header, Need, Planned
-from buildhpc.run.receipts import Ended, Key, Runner, Started, backoff
 from buildhpc.run.spec import JobSpec, Needs, Outcome, OutputFile, Recipe, Software
+from buildhpc.state import receipts
+from buildhpc.state.receipts import Ended, Key, Runner, Started, backoff
 
 HERE = Runner(7, 3, "12_3", "node1", 4711, 99, "boot:pid")
 STARTED = Started(Key(2, 0, 1), "map s=ä", HERE, 1.5, "/x/0-1.log")
