@@ -406,3 +406,17 @@ def test_names_of_any_kind_are_found_again(pipe: Pipe, word: str) -> None:
     assert pipe.run(target).code == 0
     result = pipe.run("-n", target)
     assert result.out.startswith("nothing to do")
+
+
+def test_a_temp_file_asked_for_by_name_stays_comparable_by_content(pipe: Pipe) -> None:
+    pipe.write(
+        "Pipefile",
+        'rule last:\n    output: "last"\n    input: content("tmp")\n    shell: "cp {input} {output}"\n'
+        'rule part:\n    output: temp("tmp")\n    shell: "echo part > {output}"\n',
+    )
+    pipe.check("-q")
+    pipe.check("-q tmp")  # a plan without the job that compares it by content
+    pipe.check("-n", says="nothing to do: all 2 jobs are fresh\n")
+    pipe.check("")
+    assert not pipe.exists("tmp")
+    pipe.check("-n", says="nothing to do: all 2 jobs are fresh\n")

@@ -13,7 +13,7 @@ from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
 from buildhpc.plan.stale import Evidence, edited_outputs, stale
-from buildhpc.plan.stamps import Record, Stamp
+from buildhpc.plan.stamps import SMALL, Record, Stamp
 from buildhpc.project import Recipes
 from buildhpc.run import inputs, outputs
 from buildhpc.run.describe import Describer
@@ -154,8 +154,11 @@ class PlanWork:
         self._put_back.update(self._restored(job))
         made = tuple(self._identity(path, disk.look(path)) for path in job.outputs)
         read = zip(job.inputs, seen.stamps, strict=False)
-        for path in job.temp if self._evidence.content else job.temp & self._by_content:
-            if (known := disk.digest(path)) is not None:
+        whole = job.temp if self._evidence.content else job.temp & self._by_content
+        for path, stamp in zip(job.outputs, made, strict=True):
+            # Also of a small one that only jobs outside of this plan may compare by content.
+            small = path in job.temp and stamp is not None and stamp.size <= SMALL
+            if (small or path in whole) and (known := disk.digest(path)) is not None:
                 seen.hashes[path] = known
         text = self._recipes.text(job)
         record = Record(
