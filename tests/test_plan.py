@@ -411,7 +411,8 @@ def test_names_of_any_kind_are_found_again(pipe: Pipe, word: str) -> None:
 def test_a_temp_file_asked_for_by_name_stays_comparable_by_content(pipe: Pipe) -> None:
     pipe.write(
         "Pipefile",
-        'rule last:\n    output: "last"\n    input: content("tmp")\n    shell: "cp {input} {output}"\n'
+        'rule last:\n    output: "last"\n    input: content("tmp")\n'
+        '    shell: "cp {input} {output}"\n'
         'rule part:\n    output: temp("tmp")\n    shell: "echo part > {output}"\n',
     )
     pipe.check("-q")
