@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from buildhpc.diagnostics import HpcmakeError, Problem, render
 from buildhpc.plan.stamps import Record, Stamp
 from buildhpc.run.spec import JobSpec, Needs, Outcome, OutputFile, Recipe
-from buildhpc.state import changes, queries, schema, snapshot
+from buildhpc.state import changes, database, queries, schema, snapshot
 from buildhpc.state.claims import Foreign, JobToClaim, Orphan
 from buildhpc.state.database import State, generation, open_state, read_state
 from buildhpc.state.owners import Owner, alive, process_start, this_process
@@ -871,6 +871,26 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     recorder.end("done")
     assert records_in(tmp_path) == {to_claim(n).name: record_of(n) for n in range(60)}
     assert not log.exists()
+
+
+def test_what_is_committed_is_not_written_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = open_state(tmp_path)
+    recorder = Recorder(state, INFO)
+    recorder.claim([to_claim(0)])
+    recorder.ended(spec_of(0), Outcome("done"), record_of(0))
+
+    def refuse(folder: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "sync_names", refuse)
+        with pytest.raises(HpcmakeError, match="cannot write the state"):
+            recorder.flush()
+    recorder.end("done")
+    assert len(queries.attempts(state, to_claim(0).name)) == 1
+    assert records_in(tmp_path) == {to_claim(0).name: record_of(0)}
 
 
 def test_a_folder_that_cannot_be_written_is_named(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +24,9 @@ T = TypeVar("T")
 
 FOLDER = ".hpcmake"
 LOCK_TIMEOUT_S = 60.0
+
+# What fsync answers where folders cannot be synced. Source: fsync(2).
+_NO_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 def generation(folder: Path) -> bytes:
@@ -56,12 +61,33 @@ def _no_notice(problem: Problem) -> None:
 def make_home(home: Path) -> None:
     """Make the folder of the state, which nobody should commit. Raises: OSError, HpcmakeError."""
     try:
-        home.mkdir(exist_ok=True)
+        home.mkdir()
+        sync_names(home.parent)
     except FileExistsError as error:
-        raise HpcmakeError(messages.not_a_folder(home)) from error
+        if not home.is_dir():
+            raise HpcmakeError(messages.not_a_folder(home)) from error
     ignore = home / ".gitignore"
-    if not ignore.exists():
+    # A kill may have left it empty.
+    if not (ignore.exists() and ignore.stat().st_size):
         ignore.write_text("*\n", encoding="utf-8")
+
+
+def sync_names(folder: Path) -> None:
+    """See to it that the names in a folder outlast a power loss. Raises: OSError.
+
+    Where a file system does not do that for folders there is nothing to do.
+    """
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(fd)
 
 
 class State:
@@ -143,6 +169,9 @@ class State:
                     self._lock.check()
                     connection.execute("COMMIT")
                     self.commits += 1
+                    # Else a power loss could bring the journal back, and undo what was promised:
+                    # a job could start, and count as done as it was before.
+                    sync_names(self.home)
                 except BaseException:
                     self._roll_back(connection)
                     raise

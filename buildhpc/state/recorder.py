@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from buildhpc.state import claims
-from buildhpc.state.attempts import Attempts
+from buildhpc.state.attempts import Attempts, Key
 from buildhpc.state.claims import Claimed, Held, JobToClaim, Orphan
 from buildhpc.state.owners import this_process
 from buildhpc.state.records import pack
@@ -169,24 +169,35 @@ class Recorder:
     def _write(self, status: str | None) -> None:
         """One transaction with all that is pending; a status ends the run."""
         self._attempts.fold_logs(self.id)
-        with self._state.transaction() as connection:
-            numbers = self._attempts.write(connection, self.id)
-            last = {name: number for (name, _), number in numbers.items()}
-            rows = [
-                Row(name, self._held[name].id, change, last.get(name))
-                for name, change in self._changes.items()
-            ]
-            recorded = change_counter(self._state.found)
-            write_texts(connection, self._texts)
-            write_changes(connection, self.id, recorded, rows)
-            now_s = self._state.now_s()
-            connection.execute("UPDATE run SET beat_s = ? WHERE id = ?", (now_s, self.id))
-            if status is not None:
-                connection.execute(
-                    "UPDATE run SET status = ?, ended_s = ? WHERE id = ?", (status, now_s, self.id)
-                )
-                let_go(connection, self.id, recorded)
-        self._attempts.settle(numbers)
-        self._changes.clear()
-        self._texts.clear()
-        self._beaten = time.monotonic()
+        commits = self._state.commits
+        numbers: dict[Key, int] = {}
+        try:
+            with self._state.transaction() as connection:
+                numbers = self._attempts.write(connection, self.id)
+                self._write_rows(connection, numbers, status)
+        finally:
+            # What is committed is not written a second time, whatever went wrong after that.
+            if self._state.commits > commits:
+                self._attempts.settle(numbers)
+                self._changes.clear()
+                self._texts.clear()
+                self._beaten = time.monotonic()
+
+    def _write_rows(
+        self, connection: Connection, numbers: Mapping[Key, int], status: str | None
+    ) -> None:
+        last = {name: number for (name, _), number in numbers.items()}
+        rows = [
+            Row(name, self._held[name].id, change, last.get(name))
+            for name, change in self._changes.items()
+        ]
+        recorded = change_counter(self._state.found)
+        write_texts(connection, self._texts)
+        write_changes(connection, self.id, recorded, rows)
+        now_s = self._state.now_s()
+        connection.execute("UPDATE run SET beat_s = ? WHERE id = ?", (now_s, self.id))
+        if status is not None:
+            connection.execute(
+                "UPDATE run SET status = ?, ended_s = ? WHERE id = ?", (status, now_s, self.id)
+            )
+            let_go(connection, self.id, recorded)
