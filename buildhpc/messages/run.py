@@ -68,6 +68,11 @@ def cancelled(number: int) -> str:
     return f"cancelled by {signal_name(number)}"
 
 
+def superseded() -> str:
+    """The scheduler has started an attempt anew while this one was still running."""
+    return "a later start of it has taken over; what it made was not touched"
+
+
 def left_behind(path: str, cause: str) -> str:
     """What a failed attempt left could not be removed."""
     return f"; what it left of `{path}` could not be removed: {cause}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -37,28 +38,30 @@ class Timing(NamedTuple):
     """How long things are waited for.
 
     latency_s: for a file server to show an output. stop_s: for jobs to end when the build is
-    stopped. over_s: for a job to end whose time is over.
+    stopped. over_s: for a job to end whose time is over. limited: the time of a job is limited
+    here; else somebody else sees to that.
     """
 
     latency_s: float = 0.0
     stop_s: float = 5.0
     over_s: float = 10.0
+    limited: bool = True
 
 
 class _Slot:
     """The small files of a running job, written over by the next one."""
 
-    __slots__ = ("log", "number", "serial")
+    __slots__ = ("log", "name", "serial")
 
-    def __init__(self, number: int, scratch: str) -> None:
-        self.number = number
+    def __init__(self, name: str, scratch: str) -> None:
+        self.name = name
         self.serial = 0
-        self.log = os.path.join(scratch, f"{number}.log")
+        self.log = os.path.join(scratch, f"{name}.log")
 
     def give_log_away(self) -> None:
         """Use another file from now on: what is in this one is for who handles the event."""
         self.serial += 1
-        self.log = os.path.join(os.path.dirname(self.log), f"{self.number}.{self.serial}.log")
+        self.log = os.path.join(os.path.dirname(self.log), f"{self.name}.{self.serial}.log")
 
 
 @dataclass(slots=True, eq=False)
@@ -86,13 +89,21 @@ class Attempts:
     """What runs now.
 
     due_s: when `over` is to be called even if no process ended, by `time.monotonic`.
+    is_ours: whether the outputs of what ended may still be touched.
     """
 
     def __init__(
-        self, place: Place, timing: Timing, keep_incomplete: bool, enforce_mem: bool
+        self,
+        place: Place,
+        timing: Timing,
+        keep_incomplete: bool,
+        enforce_mem: bool,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._is_ours = is_ours
         self.due_s = _FOREVER
         self._scratch = os.path.abspath(place.scratch)
+        self._stem = place.stem
         self._timing = timing
         self._keep_incomplete = keep_incomplete
         self._enforce_mem = enforce_mem
@@ -116,7 +127,7 @@ class Attempts:
         slot = self._slots[-1]
         self._null = _open_null() if self._null < 0 else self._null
         try:
-            command = self._commands.command(spec, str(slot.number))
+            command = self._commands.command(spec, slot.name)
             log = spec.log if spec.log and not spec.own_log else slot.log
             log_fd = open_log(log)
             try:
@@ -129,7 +140,8 @@ class Attempts:
             raise NotStartedError(text, error.errno in SHORTAGES) from error
         self._slots.pop()
         mem_mib = spec.needs.mem_mib if self._enforce_mem else None
-        attempt = Attempt(pid, Limit(spec.needs.time_s, self._timing.over_s, mem_mib))
+        time_s = spec.needs.time_s if self._timing.limited else None
+        attempt = Attempt(pid, Limit(time_s, self._timing.over_s, mem_mib))
         running = Running(
             grant, spec, attempt, slot, log, command.files, self._oom.seen, attempt.due_s
         )
@@ -182,7 +194,7 @@ class Attempts:
             self._slots += [running.slot for running, _ in self.over(time.monotonic())]
             time.sleep(0.005 if self._running else 0)
         for slot in self._slots:
-            _unlink(os.path.join(self._scratch, f"{slot.number}.json"))
+            _unlink(os.path.join(self._scratch, f"{slot.name}.json"))
             if _size(slot.log) == 0:
                 _unlink(slot.log)
         self._slots.clear()
@@ -192,7 +204,10 @@ class Attempts:
 
     def _new_slot(self) -> _Slot:
         self._slot_count += 1
-        return _Slot(self._slot_count, self._scratch)
+        name = str(self._slot_count)
+        if self._stem:
+            name = self._stem if self._slot_count == 1 else f"{self._stem}.{name}"
+        return _Slot(name, self._scratch)
 
     def _outcome(self, running: Running, now: float) -> Outcome | None:
         """How an attempt ended; None: its outputs are still waited for."""
@@ -200,7 +215,9 @@ class Attempts:
         killed = attempt.status and attempt.ended_early is None
         failure = failure_of(attempt, bool(killed) and self._oom.count() > running.oom_before)
         code = os.waitstatus_to_exitcode(attempt.status or 0)
-        if failure is None:
+        if not self._is_ours():
+            failure = Failure("superseded", messages.superseded())
+        elif failure is None:
             failure = outputs.look(spec)
             if failure and self._wait_on(running, now):
                 return None
@@ -221,6 +238,8 @@ class Attempts:
 
     def _failed(self, running: Running, outcome: Outcome, failure: Failure) -> Outcome:
         text = failure.text
+        if failure.kind == "superseded":
+            return replace(outcome, state="superseded", message=text)
         if failure.kind in _MAYBE_NO_ROOM:
             text += self._no_room(running)
         if not self._keep_incomplete:

@@ -9,20 +9,34 @@ import shutil
 import stat
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from buildhpc.diagnostics import nearest
 from buildhpc.messages import run as messages
 from buildhpc.run.spec import Failure, JobSpec, Outcome, OutputFile
 
-_LONGEST_NAME = 255  # bytes, on every file system in use
+# Of a file's name in bytes, so that a private name stays below the 255 of every file system.
+_KEPT_NAME = 210
+
+_LEAD = ".hpcmake-%s-"
 
 
 def private_name(path: str, token: str) -> str:
     """The name under which an `atomic` output is made: in the same folder, with its ending."""
     folder, name = os.path.split(path)
-    lead = f".hpcmake-{token}-"
-    kept = os.fsencode(name)[-(_LONGEST_NAME - len(os.fsencode(lead))) :]
-    return os.path.join(folder, lead + os.fsdecode(kept))
+    return os.path.join(folder, _LEAD % token + os.fsdecode(os.fsencode(name)[-_KEPT_NAME:]))
+
+
+def own_private_names(spec: JobSpec, restart: int) -> JobSpec:
+    """The same spec with private names that no other start of the job uses.
+
+    restart: how often the scheduler has started this attempt anew; what ran before may run still.
+    """
+    if not any("atomic" in output.flags for output in spec.outputs):
+        return spec
+    token = f"{spec.token}.{spec.attempt}.{restart}"
+    text = spec.to_json().replace(_LEAD % spec.token, _LEAD % token)
+    return replace(JobSpec.from_json(text), token=token)
 
 
 def prepare(spec: JobSpec) -> Failure | None:

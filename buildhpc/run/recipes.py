@@ -61,12 +61,14 @@ class Place:
 
     scratch: an existing folder of this run alone, for small files of running jobs.
     marker: the value of HPCMAKE_RUN, by which processes of this run are found.
-    base: the environment every job gets.
+    base: the environment every job gets. stem: of the names of files there that are this
+        process's own, where others use the folder as well.
     """
 
     scratch: str
     marker: str
     base: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    stem: str = ""
 
     def environment(self) -> dict[str, str]:
         """What all jobs have in common; a build inside a job keeps the markers of both."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -18,11 +18,13 @@ class Signals:
 
     A context manager: inside it `on_stop` hears of SIGINT, SIGTERM, SIGHUP and SIGQUIT, also
     where they were ignored, as `&` in a script does; only a SIGHUP that is ignored, as `nohup`
-    does, stays so. Outside the main thread Python allows no handlers: then `wait` polls.
+    does, stays so. also: further signals that it hears of. Outside the main thread Python
+    allows no handlers: then `wait` polls.
     """
 
-    def __init__(self, on_stop: Callable[[int], None]) -> None:
+    def __init__(self, on_stop: Callable[[int], None], also: Iterable[int] = ()) -> None:
         self._on_stop = on_stop
+        self._numbers = (*_STOP, *also)
         self._before: dict[int, Any] = {}
         self._wakeup_before = -1
         self._reader = self._writer = -1
@@ -38,7 +40,7 @@ class Signals:
         except ValueError:  # not the main thread
             return self
         self._set(signal.SIGCHLD, _ignore)
-        for number in _STOP:
+        for number in self._numbers:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 self._set(number, self._stop)
         return self

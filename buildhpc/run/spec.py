@@ -125,7 +125,7 @@ class Failure(NamedTuple):
 class Outcome:
     """How one attempt ended.
 
-    state: `done`, `failed` or `cancelled`.
+    state: `done`, `failed` or `cancelled`; of a runner also what `state.receipts.Ended` says.
     failure: class of a failure (`exit`, `signal`, `oom`, `timeout`, `missing-output`, `launch`),
         None when done.
     exit_code, signal: of the recipe's process; at most one is set.

@@ -69,11 +69,11 @@ def unfinished(path: Path) -> bool:
         return False
 
 
-def read(path: Path, query: Callable[[Connection], T]) -> T:
+def read(path: Path, query: Callable[[Connection], T], in_place: int = IN_PLACE) -> T:
     """What `query` returns for one whole content of the database.
 
     The connection may be used up to the end of `query` only. A database that is missing or
-    empty has empty tables.
+    empty has empty tables. in_place: as `IN_PLACE`.
     Raises: messages.damaged, newer, unreadable; messages.busy with exit code 3.
     """
     import sqlite3
@@ -86,7 +86,7 @@ def read(path: Path, query: Callable[[Connection], T]) -> T:
     deadline = time.monotonic() + TIMEOUT_S
     for number in count():
         seen = generation(path)
-        copied = number >= IN_PLACE
+        copied = number >= in_place
         if unfinished(path) and not copied:
             # Most likely it is being committed right now.
             time.sleep(0.02)
