@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,6 +11,7 @@ from buildhpc.schedulers.protocol import Answer, Ask, UnreadableError
 # A warning takes from the time that a job may use, so short jobs get none.
 _WORTH_WARNING = 4
 _SHOWN = 300
+_PLAIN = re.compile(r"[\w@%+=:,./^~*!?&|()\[\]<>-]+", re.ASCII)
 
 
 def job_script(ask: Ask, directives: Iterable[str], element: str, *, redirect: bool) -> str:
@@ -26,6 +28,11 @@ def job_script(ask: Ask, directives: Iterable[str], element: str, *, redirect: b
     lines.append(f'cd -- {folder} || {{ echo {told} "$HOSTNAME" >&2; exit 1; }}')
     lines.append(f"element={element if ask.elements else 0}")
     return "\n".join(lines) + "\n" + ask.body.rstrip("\n") + "\n"
+
+
+def plain(words: Iterable[str]) -> bool:
+    """Words that mean themselves whatever reads a directive."""
+    return all(_PLAIN.fullmatch(word) for word in words)
 
 
 def warned(ask: Ask) -> bool:

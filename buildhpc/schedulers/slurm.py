@@ -251,7 +251,7 @@ def _directive(words: Sequence[str]) -> str:
 
 
 def _pattern(path: str) -> str:
-    """A path as `--output` has it: `%j` would be an id, unless a `\\` forbids that for all of it."""
+    """A path as `--output` has it: `%j` is an id in it, unless it has a `\\`."""
     return path.replace("\\", "\\\\") if "\\" in path else path.replace("%", "%%")
 
 
