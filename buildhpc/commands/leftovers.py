@@ -56,7 +56,13 @@ def take_over(state: State, dead: Iterable[DeadRun], own: int) -> None:
     over = state.read(runs_over) if folders else {}
     for folder in folders:
         number = folder.name.removeprefix("run-")
-        if not number.isdecimal() or over.get(int(number)) != socket.gethostname():
+        if not number.isdecimal() or int(number) not in over:
+            continue
+        host = over[int(number)]
+        if host is None:
+            remove_tree(folder)
+            continue
+        if host != socket.gethostname():
             continue
         if left := orphans.find(run_marker(int(number))):
             orphans.kill(left, _GRACE_S)

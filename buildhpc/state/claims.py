@@ -7,18 +7,15 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildhpc.state.owners import Owner, alive
-from buildhpc.state.records import MANY, chunks, job_crc, sound
-from buildhpc.state.rows import NOW, let_go
+from buildhpc.state.records import MANY, chunks, job_crc
+from buildhpc.state.rows import NOW, Change, Row, let_go, write_changes
+from buildhpc.state.runs import OpenRun, finish, open_runs
 from buildhpc.state.snapshot import change_counter
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
     from buildhpc.state.database import State
-
-_RUNNING = """SELECT id, started_s, beat_s, host, pid, process_start, boot FROM run
-    WHERE status = 'running'"""
 
 
 class JobToClaim(NamedTuple):
@@ -87,38 +84,26 @@ class Sorted(NamedTuple):
     new: list[JobToClaim]
 
 
-class _Running(NamedTuple):
-    id: int
-    started_s: float
-    beat_s: float
-    owner: Owner
-
-
 def bury(
     connection: Connection, now_s: float, run: int | None, recorded: int
 ) -> tuple[DeadRun, ...]:
     """Mark the dead runs as abandoned and release their claims.
 
-    run: the one that asks. recorded: the change counter that the transaction began with.
+    A run on a cluster goes on without its process until all its jobs ended, and then it is over,
+    not dead. run: the one that asks. recorded: the change counter that the transaction began with.
     """
     dead = []
-    for each in _running(connection):
-        owner = each.owner
-        if each.id != run and not alive(owner, each.beat_s, now_s):
-            dead.append(DeadRun(each.id, owner.host, owner.pid, each.started_s))
-            connection.execute(
-                "UPDATE run SET status = 'abandoned', ended_s = beat_s WHERE id = ?", (each.id,)
-            )
-            let_go(connection, each.id, recorded)
+    for each in open_runs(connection):
+        if each.id == run or each.lives(now_s):
+            continue
+        if each.cluster is not None and finish(connection, each.id, now_s) != "abandoned":
+            continue
+        dead.append(DeadRun(each.id, each.owner.host, each.owner.pid, each.started_s))
+        connection.execute(
+            "UPDATE run SET status = 'abandoned', ended_s = beat_s WHERE id = ?", (each.id,)
+        )
+        let_go(connection, each.id, recorded)
     return tuple(dead)
-
-
-def _running(connection: Connection) -> list[_Running]:
-    with sound():
-        return [
-            _Running(id_, float(started_s), float(beat_s), Owner(str(host), int(pid), start, boot))
-            for id_, started_s, beat_s, host, pid, start, boot in connection.execute(_RUNNING)
-        ]
 
 
 def has_others(connection: Connection, run: int) -> bool:
@@ -130,10 +115,13 @@ def has_others(connection: Connection, run: int) -> bool:
     return connection.execute(jobs, (run,)).fetchone() is not None
 
 
-def runs_over(connection: Connection) -> dict[int, str]:
-    """Run -> its host, of the runs that are over, however they ended."""
-    rows = connection.execute("SELECT id, host FROM run WHERE status != 'running'")
-    return {int(run): str(host) for run, host in rows}
+def runs_over(connection: Connection) -> dict[int, str | None]:
+    """Run -> its host, of the runs that are over, however they ended.
+
+    None: its jobs ran on a cluster, and what is left of it is nobody's.
+    """
+    rows = connection.execute("SELECT id, host, cluster FROM run WHERE status != 'running'")
+    return {int(run): None if cluster else str(host) for run, host, cluster in rows}
 
 
 def orphans(connection: Connection) -> tuple[Orphan, ...]:
@@ -188,6 +176,22 @@ def mark(connection: Connection, run: int | None, jobs: Sorted) -> dict[str, Hel
     return jobs.free | _insert(connection, run, jobs.new)
 
 
+def take(connection: Connection, run: int, recorded: int, jobs: Sorted) -> dict[str, Held]:
+    """As `mark`; what an earlier run left running or queued waits as well.
+
+    recorded: the change counter that the transaction began with.
+    """
+    mine = mark(connection, run, jobs)
+    waiting = Change("waiting", keep=run)
+    left = [
+        Row(name, held.id, waiting)
+        for name, held in jobs.free.items()
+        if held.before in ("running", "queued")
+    ]
+    write_changes(connection, run, recorded, left)
+    return mine
+
+
 def _rows(
     connection: Connection, names: Sequence[str]
 ) -> dict[str, tuple[int, str, int | None, int]]:
@@ -234,7 +238,7 @@ class Foreign:
         self._seen: bytes | None = None
         self._names: frozenset[str] = frozenset()
         self._rows: list[tuple[str, str, int | None]] = []
-        self._running: list[_Running] = []
+        self._running: list[OpenRun] = []
 
     def poll(self, names: Iterable[str]) -> dict[str, tuple[str, bool]]:
         """Job -> its state, and whether a live run has it; no entry for a job that is gone.
@@ -249,13 +253,13 @@ class Foreign:
             )
             self._seen, self._names = seen, wanted
         now_s = self._state.now_s()
-        living = {run.id for run in self._running if alive(run.owner, run.beat_s, now_s)}
+        living = {run.id for run in self._running if run.lives(now_s)}
         return {name: (state, claim in living) for name, state, claim in self._rows}
 
 
 def _held(
     connection: Connection, names: Iterable[str]
-) -> tuple[list[tuple[str, str, int | None]], list[_Running]]:
+) -> tuple[list[tuple[str, str, int | None]], list[OpenRun]]:
     rows = [
         row
         for marks, part in chunks(sorted(names))
@@ -263,4 +267,4 @@ def _held(
             f"SELECT name, {NOW}, claim FROM job WHERE name IN ({marks})", part
         )
     ]
-    return rows, _running(connection)
+    return rows, open_runs(connection)

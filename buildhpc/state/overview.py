@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildhpc.state.owners import Owner, alive
+from buildhpc.state.owners import alive
 from buildhpc.state.records import chunks
+from buildhpc.state.runs import open_runs
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -37,13 +38,19 @@ class JobNow:
 
 @dataclass(frozen=True, slots=True)
 class LiveRun:
-    """A run that has not ended."""
+    """A run that has not ended.
+
+    cluster: where its jobs run; None: on its own host. followed: whether its process lives; the
+    jobs on a cluster go on without.
+    """
 
     run: int
     started_s: float
     host: str
     pid: int
     command: str
+    cluster: str | None
+    followed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +141,13 @@ def _where(asked: Asked, now: str) -> tuple[str, list[Any]]:
 
 
 def _living(connection: Connection, now_s: float) -> list[LiveRun]:
-    rows = connection.execute(
-        "SELECT id, started_s, host, pid, command, process_start, boot, beat_s FROM run"
-        " WHERE status = 'running' ORDER BY id"
-    )
     return [
-        LiveRun(*run)
-        for *run, start, boot, beat_s in rows
-        if alive(Owner(run[2], run[3], start, boot), beat_s, now_s)
+        LiveRun(
+            *(run.id, run.started_s, run.owner.host, run.owner.pid, run.command),
+            *(run.cluster, alive(run.owner, run.beat_s, now_s)),
+        )
+        for run in open_runs(connection)
+        if run.lives(now_s)
     ]
 
 
