@@ -19,6 +19,9 @@ _FAR_NS = 2**63
 Trace = dict[tuple[str, str], str]
 
 
+_UNSEEN: Any = object()
+
+
 class Disk(Mapping[str, Stamp]):
     """Stamps by path; a missing file has no entry. Each file is looked at once.
 
@@ -37,15 +40,15 @@ class Disk(Mapping[str, Stamp]):
 
     def get(self, path: str, default: Any = None) -> Any:
         """The stamp of `path`, `default` where nothing is."""
-        # 600,000 calls in a plan of 200,000 jobs: 0.05 s this way, 0.5 s through Mapping's own.
-        try:
-            stamp = self._stamps[path]
-        except KeyError:
+        # 600,000 calls in a plan of 200,000 jobs: 0.06 s this way, 0.5 s through Mapping's own,
+        # 0.2 s where the first look at a path is an exception.
+        stamp = self._stamps.get(path, _UNSEEN)
+        if stamp is _UNSEEN:
             stamp = self._stamps[path] = look(path, self.folders)
         return default if stamp is None else stamp
 
     def __contains__(self, path: object) -> bool:
-        return self.get(str(path)) is not None
+        return self.get(path) is not None  # type: ignore[arg-type]  # only paths are asked for
 
     def __iter__(self) -> Iterator[str]:
         return (path for path, stamp in self._stamps.items() if stamp is not None)

@@ -75,24 +75,24 @@ class _Build:
         gc.disable()
         try:
             project, planned, part = self._plan(found, keep=keep)
+            gc.freeze()
         finally:
             gc.enable()
         found = found if part else None
-        if args.dry_run:
-            from buildhpc.commands.dry import show_plan
+        try:
+            if args.dry_run:
+                from buildhpc.commands.dry import show_plan
 
-            return show_plan(args, planned[0], planned[2])
-        if args.touch:
-            from buildhpc.commands.touch import touch
+                return show_plan(args, planned[0], planned[2])
+            if args.touch:
+                from buildhpc.commands.touch import touch
 
-            return touch(args, project, planned[0], planned[2])
-        if planned[2].steps:
-            gc.freeze()
-            try:
+                return touch(args, project, planned[0], planned[2])
+            if planned[2].steps:
                 return self._build(project, planned, seen, found)
-            finally:
-                gc.unfreeze()
-        return self._nothing(project, planned, seen, looked_ns, found is None)
+            return self._nothing(project, planned, seen, looked_ns, found is None)
+        finally:
+            gc.unfreeze()
 
     def _plan(
         self, found: fresh.Known | None, *, keep: bool

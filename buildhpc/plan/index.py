@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from buildhpc.language.patterns import DEFAULT, Pattern
 from buildhpc.rules.model import Rule
 
 
-class Candidate(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Candidate:
     """A rule that could make a path, and the values of its wildcards that do.
 
     free: characters of the path that wildcards matched; fewer is more specific, 0 is literal.
@@ -26,7 +28,6 @@ class Candidate(NamedTuple):
 class _Entry(NamedTuple):
     """A pattern ready to be tried. in_order: its groups are the rule's wildcards, in order."""
 
-    prefix: str
     match: Callable[[str], re.Match[str] | None]
     in_order: bool
     literal: int
@@ -35,11 +36,28 @@ class _Entry(NamedTuple):
 
 
 class _Bucket:
-    """Patterns by the ending that all their matches have; None: any."""
+    """Patterns, each behind the text it begins with, by the ending that all their matches have."""
 
     def __init__(self) -> None:
-        self.by_ending: dict[str, list[_Entry]] = {}
-        self.any: list[_Entry] = []
+        self._any: list[tuple[str, _Entry]] = []
+        self._by_ending: dict[str, list[tuple[str, _Entry]]] = {}
+
+    def add(self, ending: str | None, prefix: str, entry: _Entry) -> None:
+        """Add a pattern; without an ending its matches may end in any way."""
+        entries = self._any if ending is None else self._by_ending.setdefault(ending, [])
+        entries.append((prefix, entry))
+
+    def find(self, path: str, slash: int, found: list[Candidate]) -> None:
+        """Add to `found` what could make `path`; `slash`: where its last one stands."""
+        entries = self._any
+        if self._by_ending and (dot := path.rfind(".")) > slash:
+            entries = [*entries, *self._by_ending.get(path[dot:], ())]
+        for prefix, entry in entries:
+            if path.startswith(prefix) and (hit := entry[0](path)) is not None:
+                _, in_order, literal, rule, pattern = entry
+                names = rule.wildcards
+                values = hit.groups() if in_order else tuple([hit[name] for name in names])
+                found.append(Candidate(len(path) - literal, rule, values, pattern))
 
 
 class PatternIndex:
@@ -48,7 +66,7 @@ class PatternIndex:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._literal: dict[str, list[Candidate]] = {}
         self._folders: dict[str, _Bucket] = {}
-        self._anywhere = _Bucket()
+        self._anywhere: _Bucket | None = None
         self.has_directories = False
         for rule in rules:
             for pattern in rule.patterns():
@@ -69,12 +87,14 @@ class PatternIndex:
 
     def _add(self, rule: Rule, pattern: Pattern) -> None:
         folder, ending = _literal_parts(pattern)
-        bucket = self._anywhere if folder is None else self._folders.setdefault(folder, _Bucket())
+        if folder is None:
+            bucket = self._anywhere = self._anywhere or _Bucket()
+        else:
+            bucket = self._folders.setdefault(folder, _Bucket())
         regex = pattern.regex()
         in_order = tuple(regex.groupindex) == rule.wildcards and regex.groups == len(rule.wildcards)
-        literal = pattern.literal_length
-        entry = _Entry(pattern.prefix, regex.fullmatch, in_order, literal, rule, pattern)
-        (bucket.any if ending is None else bucket.by_ending.setdefault(ending, [])).append(entry)
+        entry = _Entry(regex.fullmatch, in_order, pattern.literal_length, rule, pattern)
+        bucket.add(ending, pattern.prefix, entry)
 
     def candidates(self, path: str) -> list[Candidate]:
         """All that could make `path`, the most specific first."""
@@ -83,26 +103,13 @@ class PatternIndex:
         found = list(literal) if literal else []
         slash = path.rfind("/")
         bucket = self._folders.get(path[:slash] if slash > 0 else "")
-        for each in (bucket, self._anywhere):
-            if each is None:
-                continue
-            if each.any:
-                self._try(each.any, path, found)
-            if each.by_ending:
-                dot = path.rfind(".")
-                entries = each.by_ending.get(path[dot:]) if dot > slash else None
-                if entries:
-                    self._try(entries, path, found)
+        if bucket is not None:
+            bucket.find(path, slash, found)
+        if self._anywhere is not None:
+            self._anywhere.find(path, slash, found)
         if len(found) > 1:
             found.sort(key=lambda candidate: (candidate.free, candidate.rule.order))
         return found
-
-    def _try(self, entries: list[_Entry], path: str, found: list[Candidate]) -> None:
-        for prefix, match, in_order, literal, rule, pattern in entries:
-            if path.startswith(prefix) and (hit := match(path)) is not None:
-                names = rule.wildcards
-                values = hit.groups() if in_order else tuple([hit[name] for name in names])
-                found.append(Candidate(len(path) - literal, rule, values, pattern))
 
     def folder_makers(self, path: str) -> list[Candidate]:
         """What could make a folder above `path` as a `directory(...)` output, nearest first."""

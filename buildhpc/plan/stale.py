@@ -49,26 +49,34 @@ def stale(job: Job, evidence: Evidence, remade: str | None, upstream: str | None
 
     remade: an input that another job of the plan will make anew. upstream: that job's name.
     """
-    if not job.outputs:
-        return _always(job, remade, upstream)
+    return own_reason(job, evidence) or other_reason(job, evidence, remade, upstream)
+
+
+def own_reason(job: Job, evidence: Evidence) -> Reason | None:
+    """The first reason why `job` must run that lies in its own files and its own record."""
     reason = missing_output(job, evidence)
-    if reason is None:
+    if reason is None and job.outputs:
         record = evidence.records.get(job.name)
         reason = _recorded(job, record, evidence) if record else _unrecorded(job, evidence)
-    if reason is None and remade is not None:
-        reason = Reason("upstream", path=remade, job=upstream)
-    if reason is None and job.name in evidence.forced:
-        reason = Reason("forced", "it was forced")
     return reason
 
 
-def _always(job: Job, remade: str | None, upstream: str | None) -> Reason | None:
-    """A rule without outputs: a name for its inputs, or a recipe that runs when asked for."""
-    if job.rule.recipe is None:
+def other_reason(
+    job: Job, evidence: Evidence, remade: str | None, upstream: str | None
+) -> Reason | None:
+    """Why a job must run that has no reason of its own; see `stale`.
+
+    A rule without outputs is a name for its inputs, or a recipe that runs when it is asked for.
+    """
+    if not job.outputs and job.rule.recipe is None:
         return None
     if remade is not None:
         return Reason("upstream", path=remade, job=upstream)
-    return Reason("always", "it has no outputs, so it runs whenever it is asked for")
+    if not job.outputs:
+        return Reason("always", "it has no outputs, so it runs whenever it is asked for")
+    if job.name in evidence.forced:
+        return Reason("forced", "it was forced")
+    return None
 
 
 def missing_output(job: Job, evidence: Evidence) -> Reason | None:
