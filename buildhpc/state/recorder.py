@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from buildhpc.state.claims import Claimed, Held, JobToClaim, Orphan
 from buildhpc.state.owners import this_process
 from buildhpc.state.records import pack
 from buildhpc.state.rows import Change, Row, clean, let_go, write_changes, write_texts
+from buildhpc.state.runs import begin
 from buildhpc.state.snapshot import change_counter
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class Recorder:
             found = claims.sort_out(connection, self.id, jobs, seen)
             if found is None:
                 return Claimed(changed=True, dead=dead, orphans=orphans)
-            run = self.id or self._begin(connection, now_s)
-            mine = claims.mark(connection, run, found)
+            run = self.id or begin(connection, self._info, now_s)
+            mine = claims.take(connection, run, recorded, found)
         self.id = run
         self._held.update(mine)
         return Claimed(False, tuple(mine), found.foreign, dead, orphans)
@@ -149,22 +149,6 @@ class Recorder:
         """
         if self.id:
             self._write(status)
-
-    def _begin(self, connection: Connection, now_s: float) -> int:
-        # Not 1: SQLite keeps a 1 in the head of a row, where one flipped byte could make a
-        # claim vanish without a trace; any other number takes place of its own.
-        row = connection.execute("SELECT coalesce(max(id), 1) + 1 FROM run").fetchone()
-        run = int(row[0])
-        owner, info = self._owner, self._info
-        connection.execute(
-            "INSERT INTO run VALUES (?, 'running', ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0)",
-            (
-                *(run, now_s),
-                *(clean(info.command), json.dumps(info.targets), json.dumps(info.options)),
-                *(owner.host, owner.pid, owner.process_start, owner.boot, now_s),
-            ),
-        )
-        return run
 
     def _write(self, status: str | None) -> None:
         """One transaction with all that is pending; a status ends the run."""
