@@ -27,21 +27,36 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": {"language", "rules"},
     "disk": {"plan"},
     "schedulers": set(),
+    "sites": {"schedulers"},
     "state": {"disk", "language", "plan"},
-    "run": {"disk", "language", "plan", "rules", "schedulers", "state"},
+    "run": {"disk", "language", "plan", "rules", "schedulers", "sites", "state"},
     "show": {"disk", "plan", "run", "state"},
     "project": {"disk", "language", "plan", "rules", "state"},
-    "api": {"disk", "plan", "project", "rules", "run", "schedulers", "state"},
-    "commands": {"api", "disk", "language", "plan", "project", "rules", "run", "show", "state"},
+    "api": {"disk", "plan", "project", "rules", "run", "schedulers", "sites", "state"},
+    "commands": {
+        "api",
+        "disk",
+        "language",
+        "plan",
+        "project",
+        "rules",
+        "run",
+        "schedulers",
+        "show",
+        "sites",
+        "state",
+    },
     "cli": {"commands"},
 }
 
-# Module, what it imports -> why it may all the same. For types only: nothing is loaded.
+# Module, what it imports -> why it may all the same. Where it says types, nothing is loaded.
 EXCEPTIONS = {
     ("state/attempts.py", "buildhpc.run.spec"): "types: what is recorded of an attempt",
     ("state/receipts.py", "buildhpc.run.spec"): "the outcome that is in a receipt, a plain value",
     ("state/recorder.py", "buildhpc.run.spec"): "types: what is recorded of an attempt",
     ("commands/completion.py", "buildhpc.cli"): "the options that are completed",
+    ("schedulers/local_server.py", "buildhpc.run.machine"): "what this machine has",
+    ("schedulers/local_processes.py", "buildhpc.run"): "`processes`: what runs on this machine",
 }
 
 # Others' code -> the folders that may import it.
