@@ -173,6 +173,9 @@ class Scheduler(Protocol):
     def element_id(self, scheduler_id: str, element: int) -> str:
         """The id of an element of an array, counted from 0."""
 
+    def whole(self, job: str) -> str:
+        """The scheduler id of what an id in the queue belongs to: of an element, its array's."""
+
     def release(self, ids: Sequence[str]) -> list[list[str]]:
         """Commands that release held jobs: as few as possible.
 

@@ -168,6 +168,10 @@ class SGE:
         """See `Scheduler.element_id`."""
         return f"{scheduler_id}.{element + 1}"
 
+    def whole(self, job: str) -> str:
+        """See `Scheduler.whole`."""
+        return job.partition(".")[0]
+
     def release(self, ids: Sequence[str]) -> list[list[str]]:
         """See `Scheduler.release`."""
         return [["qrls", *some] for some in chunks(ids, 500)]
@@ -195,7 +199,7 @@ class SGE:
 
         A job that was deleted before it began has no record.
         """
-        return [["qacct", "-j", some] for [some] in chunks([i.partition(".")[0] for i in ids], 1)]
+        return [["qacct", "-j", *one] for one in chunks([self.whole(each) for each in ids], 1)]
 
     def verdicts(self, answer: Answer) -> dict[str, Verdict]:
         """See `Scheduler.verdicts`."""

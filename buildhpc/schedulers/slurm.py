@@ -35,6 +35,7 @@ SLURM_ARRAY_TASK_STEP SLURM_CPUS_PER_TASK SLURM_CPUS_PER_GPU SLURM_CPU_BIND SLUR
 SLURM_EXPORT_ENV SLURM_GPUS SLURM_GPUS_ON_NODE SLURM_JOB_GPUS SLURM_MEM_PER_CPU SLURM_MEM_PER_GPU
 SLURM_MEM_PER_NODE SLURM_NPROCS SLURM_NTASKS SLURM_NTASKS_PER_NODE SLURM_OPEN_MODE
 """
+FOREIGN = tuple(_FOREIGN.split())
 
 _STATES: dict[str, State] = {
     **dict.fromkeys(("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED"), "queued"),
@@ -94,7 +95,7 @@ class Slurm:
         self._accounting = switches.values.get("accounting") != "none"
         self.abilities = Abilities(frozenset(_WORDS), element_edges=True, one_element=True)
         self.environment: Mapping[str, str | None] = {
-            **dict.fromkeys(_FOREIGN.split()),
+            **dict.fromkeys(FOREIGN),
             "SLURM_BITSTR_LEN": "0",  # else lists of elements are cut after 64 characters
         }
 
@@ -169,18 +170,16 @@ class Slurm:
 
     def refusal(self, answer: Answer) -> Refusal:
         """See `Scheduler.refusal`."""
-        text = answer.err + answer.out
-        # One sentence tells of all limits; the limit is named before it, where it is named.
-        limits = _LIMIT.findall(text)
-        if any("Submit" in limit for limit in limits) or "sleeping and retrying" in text:
-            return "full"
-        if not limits and ("job submit limit" in text or "MaxJobCount" in text):
-            return "full"
-        return "later" if answer.code is None or any(each in text for each in _LATER) else "wrong"
+        found = refused(answer.err)
+        return "later" if answer.code is None and found == "wrong" else found
 
     def element_id(self, scheduler_id: str, element: int) -> str:
         """See `Scheduler.element_id`."""
         return f"{scheduler_id}_{element}"
+
+    def whole(self, job: str) -> str:
+        """See `Scheduler.whole`."""
+        return job.partition("_")[0]
 
     def release(self, ids: Sequence[str]) -> list[list[str]]:
         """See `Scheduler.release`."""
@@ -215,7 +214,7 @@ class Slurm:
         if not self._accounting:
             return []
         # By whole arrays: an element that never began is only in the row of its array.
-        whole = [each.partition("_")[0] for each in ids]
+        whole = [self.whole(each) for each in ids]
         shown = "JobID,State,ExitCode,Start,NodeList"
         asked = ["sacct", "-X", "-n", "-P", "-S", "now-30days", "-o", shown, "-j"]
         return [[*asked, ",".join(some)] for some in chunks(whole, 500)]
@@ -234,6 +233,17 @@ class Slurm:
             verdict = _verdict(*row)
             found.update({each: verdict for each in _elements(ids) if verdict})
         return found
+
+
+def refused(text: str) -> Refusal:
+    """Why Slurm refused a job, by what `sbatch` says."""
+    # One sentence tells of all limits; the limit is named before it, where it is named.
+    limits = _LIMIT.findall(text)
+    if any("Submit" in limit for limit in limits) or "sleeping and retrying" in text:
+        return "full"
+    if not limits and ("job submit limit" in text or "MaxJobCount" in text):
+        return "full"
+    return "later" if any(each in text for each in _LATER) else "wrong"
 
 
 def _fits(words: Sequence[str]) -> bool:
