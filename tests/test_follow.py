@@ -89,3 +89,12 @@ def test_somebody_cancelled_it() -> None:
 def test_accounting_is_asked_only_for_what_left_the_queue() -> None:
     flights = [FLIGHT, FLIGHT._replace(id="12_4"), FLIGHT._replace(id="")]
     assert Missing(0.0).ids(flights, {"12_3": Queued("12_3", "x", "running")}) == ["12_4"]
+
+
+def test_accounting_is_asked_where_the_queue_shows_an_end_and_not_which() -> None:
+    ended = Queued("12_3", "x", "ended")
+    assert Missing(0.0).ids([FLIGHT], {"12_3": ended}) == ["12_3"]
+    missing = Missing(15.0)
+    assert judge(missing, FLIGHT, 0.0, ended) == []
+    (finding,) = judge(missing, FLIGHT, 20.0, ended)
+    assert finding.kind == "lost"

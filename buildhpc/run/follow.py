@@ -50,8 +50,9 @@ class Missing:
         self._since: dict[int, float] = {}
 
     def ids(self, flights: Iterable[Flight], queue: Mapping[str, Queued]) -> list[str]:
-        """The ids that left the queue, whose ends accounting has to be asked for."""
-        return [each.id for each in flights if each.id and each.id not in queue]
+        """The ids whose ends accounting has to be asked for: the queue tells nothing of them."""
+        ids = [each.id for each in flights if each.id]
+        return [id_ for id_ in ids if id_ not in queue or _ended_untold(queue[id_])]
 
     def judge(
         self,
@@ -73,8 +74,6 @@ class Missing:
             if not flight.id or (shown is not None and shown.state != "ended" and verdict is None):
                 self._since.pop(flight.attempt, None)
                 continue
-            if verdict is None and shown is not None:
-                continue  # it is on its way out
             finding = _finding(flight, verdict)
             since_s = self._since.setdefault(flight.attempt, now_s)
             sure = finding.kind == "released" and verdict is not None
@@ -87,6 +86,10 @@ class Missing:
     def waiting(self) -> bool:
         """Whether the end of some attempt is yet to be judged."""
         return bool(self._since)
+
+
+def _ended_untold(shown: Queued) -> bool:
+    return shown.state == "ended" and shown.verdict is None
 
 
 def _finding(flight: Flight, verdict: Verdict | None) -> Finding:
