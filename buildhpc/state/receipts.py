@@ -161,15 +161,17 @@ def as_line(receipt: Receipt) -> str:
     return f"{receipt.key.name(kind)} {_json(receipt)}"
 
 
-def names(inbox: str) -> list[tuple[Key, str]]:
-    """Key and kind of every receipt that is there, as the folder is listed now.
+def names(inbox: str, begin: tuple[str, ...] = ("",)) -> list[tuple[Key, str]]:
+    """Key and kind of every receipt that is there, as the folder is listed now, by key.
 
+    begin: only those whose name begins with one of these, e.g. `RUN.NUMBER.`.
     Raises: OSError, if the folder cannot be read; one that is missing is empty.
     """
     try:
-        found = map(_NAME.fullmatch, os.listdir(inbox))
+        listed = [name for name in os.listdir(inbox) if name.startswith(begin)]
     except FileNotFoundError:
         return []
+    found = map(_NAME.fullmatch, listed)
     return sorted((Key(*map(int, each.groups()[:4])), each[5]) for each in found if each)
 
 

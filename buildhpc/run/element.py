@@ -1,0 +1,337 @@
+"""One element of a slice on its node: its jobs one after the other, a receipt for each."""
+
+# Paths are text here, and this runs once for every job.
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from buildhpc import disk
+from buildhpc.diagnostics import HpcmakeError
+from buildhpc.messages import runner as messages
+from buildhpc.messages.run import refused
+from buildhpc.plan.stamps import Stamp
+from buildhpc.run import inputs, orphans, outputs, readiness
+from buildhpc.run.attempt import NotStartedError
+from buildhpc.run.attempts import Attempts, Timing, not_launched, not_run
+from buildhpc.run.manifest import Element, Header, Planned
+from buildhpc.run.pool import Grant
+from buildhpc.run.readiness import Made, Told
+from buildhpc.run.recipes import Place
+from buildhpc.run.signals import Signals
+from buildhpc.run.spec import Failure, JobSpec, Outcome
+from buildhpc.state import receipts
+from buildhpc.state.receipts import Ended, Facts, Key, Runner, Started
+
+# Signals by which schedulers warn a job of its end, those among them that mean its time, and
+# all by which it may be ended.
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+_TIME_OVER = (signal.SIGUSR1, signal.SIGXCPU)
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *WARNINGS)
+# A job that is told to end so near to the end of its time has run out of it.
+_NEAR_S, _NEAR_PART = 90.0, 0.1
+_STOP_S = 5.0
+_PATIENCE_S = 300.0
+_STATE_PATIENCE_S = 120.0
+_SHORTAGE_S = 20.0
+# Who ends a scheduler job tells all of its processes, and the recipe may hear it first.
+_SAME_SIGNAL_S = 0.3
+
+
+class _BlockedError(Exception):
+    """The node cannot use the folder of the state for a long time; the text says why."""
+
+
+class Jobs:
+    """The jobs of an element being run; to be used once, in the working folder.
+
+    stopped: why the scheduler job is to end, once it is. restart: how often the scheduler has
+    started it anew; None: it has, and does not say how often. say: told what no receipt tells.
+    """
+
+    def __init__(
+        self,
+        header: Header,
+        element: Element,
+        runner: Runner,
+        restart: int | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self.stopped: Failure | None = None
+        self._header = header
+        self._element = element
+        self._runner = runner
+        self._restart = restart
+        self._say = say
+        self._inbox = os.path.join(header.home, "inbox")
+        self._scratch = os.path.join(header.home, f"run-{header.run}", "logs")
+        self._clock = inputs.Clock(header.home)
+        self._signals = Signals(self._stop, WARNINGS)
+        self._begun_s = time.monotonic()
+        self._made: Made = {}
+
+    def run(self) -> dict[int, str]:
+        """Run the jobs; number -> state of each, `done` also where it was done before."""
+        with self._signals:
+            return {job.number: self._one(job) for job in self._element.jobs}
+
+    def now_s(self) -> float:
+        """The time by the clock of the file system."""
+        return self._clock.now_ns() / 1e9 or time.time()
+
+    def _stop(self, number: int) -> None:
+        """A signal came; the first one counts."""
+        if self.stopped is None:
+            times = [job.spec["needs"]["time_s"] for job in self._element.jobs]
+            time_s = None if None in times else sum(times)
+            over = number in _TIME_OVER
+            if time_s is not None and number != signal.SIGINT:
+                near_s = min(_NEAR_S, _NEAR_PART * time_s)
+                over |= time.monotonic() - self._begun_s >= time_s - near_s
+            if over:
+                self.stopped = Failure("timeout", messages.time_over(number, time_s))
+            else:
+                self.stopped = Failure("cancelled", messages.ended_early(number))
+
+    def _sleep(self, seconds: float) -> bool:
+        """Wait; False when there is no time for that any more."""
+        deadline = time.monotonic() + seconds
+        while self.stopped is None and (left_s := deadline - time.monotonic()) > 0:
+            self._signals.wait(left_s)
+        return self.stopped is None
+
+    def _tries(self, patience_s: float) -> Iterator[None]:
+        """As `receipts.backoff`, with little patience once the scheduler job is to end."""
+        stopped = self.stopped
+        sleep = self._sleep if stopped is None else time.sleep
+        for _ in receipts.backoff(patience_s if stopped is None else _STOP_S, sleep):
+            yield
+            if self.stopped is not stopped:
+                return
+
+    def _one(self, job: Planned) -> str:
+        """Run a job and tell of it; how it ended."""
+        key = Key(self._header.run, job.number, job.attempt, self._restart or 0)
+        try:
+            if self._restart is None:
+                key = key._replace(restart=self._next_restart(job))
+            return self._guarded(job, key)
+        except _BlockedError as error:
+            text = str(error)
+        except Exception as error:  # the last line of defence: somebody waits for a receipt
+            text = messages.broken(f"{type(error).__name__}: {error}")
+            self._say(_traceback())
+        return self._tell(job, key, not_launched(Failure("launch", text)))
+
+    def _guarded(self, job: Planned, key: Key) -> str:
+        """Run a job unless it is another runner's. Raises: _BlockedError"""
+        stem = f"{key.number}-{key.attempt}" + (f"-{key.restart}" if key.restart else "")
+        name, own_log = str(job.spec["name"]), os.path.join(self._scratch, f"{stem}.log")
+        log = own_log if job.spec["own_log"] else job.spec["log"] or own_log
+        started = Started(key, name, self._runner, time.time(), log)
+        first = self._begin(started)
+        told = self._look(job)
+        over = readiness.is_over(self._inbox, told, key)
+        if not (first and readiness.is_ours(told, key, self._runner)) or over:
+            if first:
+                receipts.remove(self._inbox, key, "started")
+            return "done" if over == "done" or readiness.is_done(told) else "superseded"
+        made = {**told.made, **self._made}
+        unready = readiness.unready(job, made, self._header.latency_s, self._sleep)
+        if self.stopped is not None:
+            return self._tell(job, key, self._not_begun(self.stopped))
+        if unready is not None:
+            now_s = time.time()
+            outcome = Outcome("unready", None, None, None, unready.text, now_s, now_s)
+            return self._tell(job, key, outcome, because=unready.because)
+        return self._execute(job, key, stem)
+
+    def _begin(self, started: Started) -> bool:
+        """Whether this is the first one to begin the attempt. Raises: _BlockedError"""
+        try:
+            return receipts.write_started(self._inbox, started, self._tries(_PATIENCE_S))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise _BlockedError(messages.inbox_unwritable(self._inbox, why)) from error
+
+    def _look(self, job: Planned) -> Told:
+        """What is said of the job. Raises: _BlockedError, when that stays unreadable"""
+        for _ in self._tries(_STATE_PATIENCE_S):
+            try:
+                return readiness.look(self._header.home, self._header.run, job)
+            except HpcmakeError as error:
+                text = error.problems[0].text
+            except OSError as error:
+                text = str(error)
+        raise _BlockedError(messages.state_unreadable(text))
+
+    def _next_restart(self, job: Planned) -> int:
+        told = self._look(job)
+        known = told.attempt.restart if told.attempt is not None else None
+        return 1 + max([known or 0, *(key.restart for key, _ in told.own)])
+
+    def _not_begun(self, why: Failure) -> Outcome:
+        now_s = time.time()
+        text = messages.not_begun(why.text)
+        if why.kind == "cancelled":
+            return Outcome("cancelled", None, None, None, text, now_s, now_s)
+        return Outcome("failed", why.kind, None, None, text, now_s, now_s)
+
+    def _execute(self, job: Planned, key: Key, stem: str) -> str:
+        """Run a job that is ready."""
+        header = self._header
+        spec = outputs.own_private_names(JobSpec.from_values(job.spec), key.restart)
+        # Its colleagues of the run on this node go by the marker of the run as well.
+        marker = f"{header.marker.rstrip(':')}:{key.number}.{key.attempt}.{key.restart}"
+        timing = Timing(
+            header.latency_s, _STOP_S, header.over_s, limited=len(self._element.jobs) > 1
+        )
+        place = Place(self._scratch, marker, stem=stem)
+        attempts = Attempts(
+            place, timing, header.keep_incomplete, False, lambda: self._is_ours(job, key)
+        )
+        try:
+            seen = self._prepare(job, spec)
+            outcome = self._outcome(attempts, key, spec)
+        except (HpcmakeError, NotStartedError) as error:
+            return self._tell(job, key, not_launched(error))
+        finally:
+            attempts.abandon()
+        if self.stopped is not None:
+            orphans.kill(orphans.find(marker), 0.0)
+        found = self._found(job, spec, seen) if outcome.state == "done" else {}
+        if outcome.state == "done" and job.benchmark is not None:
+            why = outputs.write_benchmark(job.benchmark, outcome)
+            if why:
+                self._say(refused("write", job.benchmark, why))
+        return self._tell(job, key, outcome, **found)
+
+    def _prepare(self, job: Planned, spec: JobSpec) -> inputs.Seen:
+        """What the inputs are, once the outputs were made room for.
+
+        Raises: HpcmakeError, NotStartedError
+        """
+        os.makedirs(self._scratch, exist_ok=True)
+        content = frozenset(job.content)
+        seen = inputs.see(spec.inputs, spec.name, content, self._clock.now_ns())
+        for path in job.replaced:
+            try:
+                outputs.set_aside(path)
+            except OSError as error:
+                text = refused("move aside", path, error.strerror or str(error))
+                raise NotStartedError(text, shortage=False) from error
+        failure = outputs.prepare(spec)
+        if failure is not None:
+            raise NotStartedError(failure.text, shortage=False)
+        return seen
+
+    def _outcome(self, attempts: Attempts, key: Key, spec: JobSpec) -> Outcome:
+        """What came of the recipe. Raises: HpcmakeError, NotStartedError"""
+        if spec.recipe.kind == "none":
+            return not_run(spec)
+        for _ in receipts.backoff(_SHORTAGE_S, self._sleep):
+            try:
+                attempts.start(Grant(key.number, spec.needs), spec)
+            except NotStartedError as error:
+                if not error.shortage or self.stopped is not None:
+                    raise
+                shortage = error
+            else:
+                break
+        else:
+            raise shortage
+        asked = False
+        while not (ended := attempts.over(time.monotonic())):
+            self._signals.wait(attempts.due_s - time.monotonic())
+            if self.stopped is not None and not asked:
+                attempts.stop(self.stopped)
+                asked = True
+        running, outcome = ended[0]
+        attempts.release(running)
+        return self._as_told(outcome)
+
+    def _as_told(self, outcome: Outcome) -> Outcome:
+        """The outcome, with the end of the scheduler job for its cause where that is so."""
+        numbers = (outcome.signal, (outcome.exit_code or 0) - 128)
+        if outcome.state != "failed" or not set(numbers) & set(_ENDING):
+            return outcome
+        if outcome.failure not in ("signal", "exit") or self._sleep(_SAME_SIGNAL_S):
+            return outcome
+        assert self.stopped is not None
+        kind, text = self.stopped
+        if kind == "cancelled":
+            return replace(outcome, state="cancelled", failure=None, message=text)
+        return replace(outcome, failure=kind, message=text)
+
+    def _is_ours(self, job: Planned, key: Key) -> bool:
+        """Whether the attempt is still this runner's, as far as can be seen."""
+        try:
+            told = readiness.look(self._header.home, self._header.run, replace(job, needs=()))
+        except (HpcmakeError, OSError):
+            return True
+        return readiness.is_ours(told, key, self._runner)
+
+    def _found(self, job: Planned, spec: JobSpec, seen: inputs.Seen) -> dict[str, Any]:
+        """What is to be remembered of a success."""
+        stamps = zip(spec.inputs, seen.stamps, strict=True)
+        for path, stamp in job.restore.items():
+            if os.path.isfile(path):
+                os.utime(path, ns=(stamp[0], stamp[0]))
+        hashes = dict(seen.hashes)
+        made: dict[str, Facts] = {}
+        for output in spec.outputs:
+            found = disk.look(output.path)
+            if found is not None:
+                made[output.path] = found
+            if output.path in job.content and (known := disk.digest(output.path)) is not None:
+                hashes[output.path] = known
+        self._made[spec.name] = {path: Stamp(*facts) for path, facts in made.items()}
+        return {
+            "inputs": {path: tuple(stamp) for path, stamp in stamps},
+            "hashes": hashes,
+            "outputs": made,
+            "changed": inputs.changed(spec.inputs, seen.stamps),
+        }
+
+    def _tell(self, job: Planned, key: Key, outcome: Outcome, **more: Any) -> str:
+        """Write the receipt of an end, or say it where that cannot be; the state."""
+        failed = outcome.state == "failed"
+        left = job.retry.get(outcome.failure or "", job.retry.get("", 0))
+        ended = Ended(
+            key,
+            str(job.spec["name"]),
+            self._runner,
+            outcome,
+            log_text=self._log_text(outcome.log),
+            recipe=job.recipe,
+            retry=failed and left > 0,
+            **more,
+        )
+        try:
+            receipts.write_ended(self._inbox, ended, self._tries(_PATIENCE_S))
+        except OSError as error:
+            self._say(messages.inbox_unwritable(self._inbox, error.strerror or str(error)))
+            self._say(receipts.as_line(ended))
+        return outcome.state
+
+    def _log_text(self, path: str | None) -> str | None:
+        """What a log of ours holds, if that is little."""
+        if path is None or os.path.dirname(path) != self._scratch:
+            return None
+        try:
+            with open(path, "rb") as file:
+                content = file.read(receipts.SMALL_LOG + 1)
+        except OSError:
+            return None
+        return content.decode("utf-8", "replace") if len(content) <= receipts.SMALL_LOG else None
+
+
+def _traceback() -> str:
+    import traceback  # 8 ms, which runners that do their work do not pay
+
+    return traceback.format_exc()
