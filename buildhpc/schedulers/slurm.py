@@ -109,7 +109,7 @@ class Slurm:
         hold = ["--hold"] if ask.held else []
         wait = [f"--dependency={','.join(_edges(ask))}"] if ask.after else []
         # Whatever the site says: what can never run is cancelled, and so is what waits for it.
-        kill = ["--kill-on-invalid-dep=yes"]
+        kill = ["--kill-on-invalid-dep=yes"] if ask.after else []
         return ["sbatch", "--parsable", *self._said(ask), *hold, *wait, *kill, script]
 
     def validate(self, ask: Ask, script: str) -> list[str]:
