@@ -6,8 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from buildhpc.schedulers.protocol import (
     Abilities,
@@ -16,9 +16,9 @@ from buildhpc.schedulers.protocol import (
     Queued,
     Refusal,
     Switches,
-    UnreadableError,
     Verdict,
 )
+from buildhpc.schedulers.scripts import chunks, unreadable, warned
 
 # So many ids in one command: a command line has a longest length.
 _IDS = 500
@@ -40,16 +40,20 @@ class Local:
         element_edges=True,
         one_element=True,
     )
-    switches = ("spool", "cores", "mem", "python")
+    switches: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "spool": (),
+        "cores": (),
+        "mem": (),
+        "python": (),
+    }
+    environment: Mapping[str, str | None] = {}
 
     def __init__(self, switches: Switches) -> None:
         said = switches.values
         program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "local_queue.py")
         self._program = [said.get("python") or sys.executable, "-I", "-S", program]
-        self._spool = [word for name in ("spool",) if name in said for word in _option(said, name)]
-        self._limits = [
-            word for name in ("cores", "mem") if name in said for word in _option(said, name)
-        ]
+        self._spool = _options(said, "spool")
+        self._limits = _options(said, "cores", "mem")
 
     def script(self, ask: Ask) -> str:
         """See `Scheduler.script`."""
@@ -61,7 +65,7 @@ class Local:
             "mem": wish.mem_mib,
             "gpus": wish.gpus,
             "time": wish.time_s,
-            "warn": ask.warn_s if wish.time_s else 0,
+            "warn": ask.warn_s if wish.time_s and warned(ask) else 0,
         }
         words += [f"{name}={number}" for name, number in numbers.items() if number]
         words += [f"after={edge.kind}:{edge.id}" for edge in ask.after]
@@ -81,7 +85,7 @@ class Local:
             return answer.out.strip()
         if answer.code in (1, _LATER) and answer.err.startswith("hpcmake queue: "):
             return None
-        raise UnreadableError("the id of a job, such as `x7qd-12`")
+        raise unreadable(answer, "the id of a job")
 
     def refusal(self, answer: Answer) -> Refusal:
         """See `Scheduler.refusal`."""
@@ -90,6 +94,10 @@ class Local:
     def element_id(self, scheduler_id: str, element: int) -> str:
         """See `Scheduler.element_id`."""
         return f"{scheduler_id}_{element}"
+
+    def whole(self, job: str) -> str:
+        """See `Scheduler.whole`."""
+        return job.partition("_")[0]
 
     def release(self, ids: Sequence[str]) -> list[list[str]]:
         """See `Scheduler.release`."""
@@ -123,25 +131,23 @@ class Local:
         return [*self._program, verb, *self._spool, *words]
 
     def _commands(self, verb: str, ids: Sequence[str]) -> list[list[str]]:
-        return [
-            self._command(verb, *ids[start : start + _IDS]) for start in range(0, len(ids), _IDS)
-        ]
+        return [self._command(verb, *some) for some in chunks(ids, _IDS)]
 
 
-def _option(said: Any, name: str) -> list[str]:
-    return [f"--{name}", str(said[name])]
+def _options(said: Mapping[str, str], *names: str) -> list[str]:
+    return [word for name in names if name in said for word in (f"--{name}", said[name])]
 
 
 def _rows(answer: Answer, width: int) -> list[list[Any]]:
     """The rows of a listing; the first line tells how many there are. Raises: UnreadableError."""
-    expected = "a line with the number of jobs, and a line for each"
+    wrong = unreadable(answer, "the number of jobs and a line for each")
     if answer.code != 0:
-        raise UnreadableError(expected)
+        raise wrong
     try:
         first, *rows = map(json.loads, answer.out.splitlines())
         count = first["count"]
     except (ValueError, TypeError, KeyError):
-        raise UnreadableError(expected) from None
+        raise wrong from None
     if len(rows) != count or any(not isinstance(row, list) or len(row) != width for row in rows):
-        raise UnreadableError(expected)
+        raise wrong
     return rows

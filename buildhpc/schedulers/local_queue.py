@@ -4,7 +4,8 @@
 A command is answered by the server of the spool. Where none lives, the command itself does what is
 asked, and leaves a server behind if there is something to run.
 
-Exit codes: 0; 1 what is asked for is wrong; 2 the call is; 75 it may go well later.
+Exit codes: 0; 1 what is asked for is wrong; 2 the call is; 70 there was no answer, so it may have
+been done or not; 75 it was not done, and may go well later.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def _ask(spool: Spool, request: bytes) -> dict[str, Any]:
         if answer is not None:
             return answer
         time.sleep(_POLL_S)
-    raise QueueError(f"the queue in `{spool.folder}` gave no answer in {_LONGEST_S:.0f} s", 75)
+    raise QueueError(f"the queue in `{spool.folder}` gave no answer in {_LONGEST_S:.0f} s", 70)
 
 
 def _asked(spool: Spool, request: bytes) -> dict[str, Any] | None:
