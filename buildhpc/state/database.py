@@ -149,6 +149,21 @@ class State:
         return snapshot.read(self.path, query)
 
     @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep all others from writing, over several transactions.
+
+        Raises: messages.unwritable; locked with exit code 3.
+        """
+        from buildhpc.state.refusals import refusal
+
+        try:
+            self._make_home()
+            with self._lock.held():
+                yield
+        except OSError as error:
+            raise refusal(self.path, error, writing=True) from error
+
+    @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Change the state, as a whole or not at all.
 

@@ -1,0 +1,343 @@
+"""The inbox: what runners told of their jobs becomes part of the state.
+
+Its order does not matter, nor how often it is told: an attempt only moves forward. A receipt is
+removed after what it says is committed, and before anybody else can write: so an attempt that is
+submitted again never meets a receipt of the same name that is about to be removed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from buildhpc.diagnostics import HpcmakeError, Problem
+from buildhpc.messages import state as messages
+from buildhpc.plan.stamps import Record, Stamp
+from buildhpc.state import receipts
+from buildhpc.state.database import FOLDER, State, open_state
+from buildhpc.state.flights import change_of, close_spent, inputs_of, unmake
+from buildhpc.state.logs import Log, fold_log, remove_log
+from buildhpc.state.receipts import BadReceiptError, Ended, Key, Receipt, Started
+from buildhpc.state.records import pack
+from buildhpc.state.rows import Change, Row, clean, write_changes
+from buildhpc.state.runs import count_undone
+from buildhpc.state.snapshot import change_counter
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+# So many attempts are folded in one transaction: the lock is held for a second, not for a minute.
+_AT_ONCE = 1000
+# Who only looks waits so long for the lock.
+_GLANCE_S = 0.2
+_OPEN = ("running", "queued")
+# Of a job that no run has: it was given up, and so counted.
+_GIVEN_UP = ("failed", "cancelled", "lost")
+
+
+class Folded(NamedTuple):
+    """What happened to an attempt. log: what it printed, once it ended."""
+
+    receipt: Receipt
+    log: Log = Log()
+
+    @property
+    def state(self) -> str:
+        """`running`, or how it ended: as `Ended.outcome` says."""
+        return self.receipt.outcome.state if isinstance(self.receipt, Ended) else "running"
+
+
+class Folding(NamedTuple):
+    """What happened, in the order of the plan; problems: receipts that could not be read."""
+
+    happened: Sequence[Folded] = ()
+    problems: Sequence[Problem] = ()
+
+
+class _Known(NamedTuple):
+    """An attempt as the state knows it; `job_…` of its job. has_record: of a success."""
+
+    attempt: int
+    state: str
+    submission: int | None
+    restart: int | None
+    told: str | None
+    meta: str | None
+    job: int
+    claim: int | None
+    job_state: str
+    last: int | None
+    has_record: bool
+
+
+_KNOWN = """SELECT attempt.id, attempt.state, submission, restart, told, meta, job.id, claim,
+    job.state, job.attempt, length(job.body) > 0
+    FROM job JOIN attempt ON attempt.job = job.id
+    WHERE job.name = ? AND attempt.run = ? AND attempt.number = ?"""
+
+_BEGIN = """UPDATE attempt SET state = 'running', failure = NULL, message = '', started_s = ?,
+    ended_s = NULL, host = ?, pid = ?, process_start = ?, restart = ?, told = NULL,
+    scheduler_id = coalesce(scheduler_id, nullif(?, '')), log_path = coalesce(?, log_path)
+    WHERE id = ?"""
+
+_END = """UPDATE attempt SET state = ?, failure = ?, message = ?, started_s = ?, ended_s = ?,
+    cpu_s = ?, peak_mib = ?, host = ?, pid = ?, process_start = ?, exit_code = ?, signal = ?,
+    restart = ?, told = 'receipt', scheduler_id = coalesce(scheduler_id, nullif(?, '')),
+    log_path = ?, log = ? WHERE id = ?"""
+
+
+def fold(state: State) -> Folding:
+    """Make what runners told part of the state; nothing is done where they told nothing.
+
+    10,000 jobs that ended take 2 s CPU. Raises: as `State.transaction`; messages.unreadable.
+    """
+    inbox = str(state.home / "inbox")
+    happened: list[Folded] = []
+    bad: list[str] = []
+    seen: set[tuple[Key, str]] = set()
+    try:
+        while not seen.issuperset(found := receipts.names(inbox)):
+            with state.locked():
+                part = _part(name for name in receipts.names(inbox) if name not in seen)
+                seen.update(part or found)
+                told, torn = _read(inbox, part)
+                happened += _write(state, told)
+                bad += torn
+                for key, kind in part:
+                    receipts.remove(inbox, key, kind)
+                receipts.sweep(inbox)
+    except OSError as error:
+        raise HpcmakeError(messages.unreadable(Path(inbox), error.strerror or "")) from error
+    return Folding(tuple(happened), (messages.bad_receipts(Path(inbox), bad),) if bad else ())
+
+
+def glance(folder: Path) -> Folding:
+    """As `fold`, for who only looks: where the state cannot be written now, nothing is done."""
+    if not _is_used(folder):
+        return Folding()
+    with suppress(HpcmakeError):
+        return fold(open_state(folder, lock_timeout_s=_GLANCE_S))
+    return Folding()
+
+
+def _is_used(folder: Path) -> bool:
+    try:
+        return any(os.scandir(folder / FOLDER / "inbox"))
+    except OSError:
+        return False
+
+
+def _part(names: Iterable[tuple[Key, str]]) -> list[tuple[Key, str]]:
+    """The receipts of so many attempts that one transaction takes."""
+    part: list[tuple[Key, str]] = []
+    for number, (_, same) in enumerate(groupby(names, key=lambda name: name[0][:3])):
+        if number == _AT_ONCE:
+            break
+        part += same
+    return part
+
+
+def _read(inbox: str, names: Sequence[tuple[Key, str]]) -> tuple[list[Receipt], list[str]]:
+    """The last word on each attempt; and the names of receipts that are torn, which stay."""
+    told = []
+    torn = []
+    for _, same in groupby(names, key=lambda name: name[0][:3]):
+        least = 0
+        # Of the last start first, and there its end.
+        for key, kind in sorted(same, key=lambda name: (-name[0].restart, name[1])):
+            if key.restart < least:
+                break
+            try:
+                receipt = receipts.read(inbox, key, kind)
+            except FileNotFoundError:
+                continue
+            except BadReceiptError:
+                torn.append(_keep(inbox, key.name(kind)))
+                # What an earlier start came to is no news of the attempt.
+                least = key.restart
+                continue
+            if not (isinstance(receipt, Ended) and receipt.outcome.state == "superseded"):
+                told.append(receipt)
+                break
+    return told, torn
+
+
+def _keep(inbox: str, name: str) -> str:
+    os.replace(os.path.join(inbox, name), os.path.join(inbox, f"{name}.bad"))
+    return f"{name}.bad"
+
+
+def _write(state: State, told: Sequence[Receipt]) -> list[Folded]:
+    """Write what was told, in one transaction; returns what is news."""
+    if not told:
+        return []
+    with state.transaction() as connection:
+        writer = _Writer(state, connection)
+        for receipt in told:
+            known = connection.execute(
+                _KNOWN, (receipt.job, receipt.key.run, receipt.key.attempt)
+            ).fetchone()
+            if known is not None:
+                writer.take(receipt, _Known(*known))
+        writer.write()
+    for each in writer.happened:
+        if each.log.spent:
+            remove_log(each.log.spent)
+    return writer.happened
+
+
+class _Writer:
+    """Gathers what becomes of attempts and jobs, to write it all at once.
+
+    happened: what was news.
+    """
+
+    def __init__(self, state: State, connection: Connection) -> None:
+        self.happened: list[Folded] = []
+        self._state = state
+        self._connection = connection
+        self._folder, self._home = str(state.folder), os.path.normpath(state.home)
+        self._begun: list[tuple[Any, ...]] = []
+        self._ended: list[tuple[Any, ...]] = []
+        self._unmade: list[tuple[int, int]] = []
+        self._rows: dict[int | None, list[Row]] = {}
+        self._undone: dict[int, int] = {}
+
+    def take(self, receipt: Receipt, known: _Known) -> None:
+        """Take note of a receipt, if it is news."""
+        if known.submission != receipt.runner.submission:
+            return  # it was submitted anew since
+        if not _is_news(receipt, known):
+            return
+        if isinstance(receipt, Started):
+            self._start(receipt, known)
+        elif receipt.outcome.state in ("unready", "unneeded"):
+            self._nothing_done(receipt, known)
+        else:
+            self._end(receipt, known)
+
+    def write(self) -> None:
+        """Write all of it."""
+        connection = self._connection
+        connection.executemany(_BEGIN, self._begun)
+        connection.executemany(_END, self._ended)
+        unmake(connection, self._unmade)
+        recorded = change_counter(self._state.found)
+        for claim, rows in self._rows.items():
+            write_changes(connection, claim, recorded, rows)
+        for run, number in self._undone.items():
+            count_undone(connection, run, number)
+        close_spent(connection)
+
+    def _start(self, receipt: Started, known: _Known) -> None:
+        runner = receipt.runner
+        log = clean(receipt.log) if receipt.log else None
+        self._begun.append(
+            (
+                *(receipt.started_s, runner.host, runner.pid, runner.process_start),
+                *(receipt.key.restart, runner.scheduler_id, log, known.attempt),
+            )
+        )
+        self._change(receipt, known, Change("running", keep=receipt.key.run))
+        self.happened.append(Folded(receipt))
+
+    def _nothing_done(self, receipt: Ended, known: _Known) -> None:
+        """The attempt has touched nothing: it is as if it had never been submitted."""
+        if receipt.outcome.log:
+            remove_log(os.path.join(self._folder, receipt.outcome.log))
+        self._unmade.append((known.attempt, known.job))
+        if receipt.outcome.state == "unneeded" and known.has_record:
+            self._change(receipt, known, Change("done"))
+        else:
+            self._change(receipt, known, Change("waiting", keep=receipt.key.run))
+        self.happened.append(Folded(receipt))
+
+    def _end(self, receipt: Ended, known: _Known) -> None:
+        outcome, runner = receipt.outcome, receipt.runner
+        log = self._log(receipt)
+        self._ended.append(
+            (
+                *(outcome.state, outcome.failure, clean(outcome.message), outcome.started_s),
+                *(outcome.ended_s, outcome.cpu_s, outcome.peak_mib, runner.host, runner.pid),
+                *(runner.process_start, outcome.exit_code, outcome.signal, receipt.key.restart),
+                *(runner.scheduler_id, clean(log.path) if log.path else None, log.text),
+                known.attempt,
+            )
+        )
+        if outcome.state == "done":
+            record = _record(receipt, inputs_of(known.meta))
+            change = Change("done", "", pack(record), record.outputs)
+        else:
+            change = change_of(
+                receipt.key.run, outcome.state, outcome.failure, outcome.message, receipt.retry
+            )
+        self._change(receipt, known, change)
+        self.happened.append(Folded(receipt, log))
+
+    def _change(self, receipt: Receipt, known: _Known, change: Change) -> None:
+        run = receipt.key.run
+        self._rows.setdefault(known.claim, []).append(Row(receipt.job, known.job, change))
+        counted = known.claim is None and known.job_state in _GIVEN_UP
+        counts = change.keep is None and change.state != "done"
+        self._undone[run] = self._undone.get(run, 0) + counts - counted
+
+    def _log(self, receipt: Ended) -> Log:
+        """Where what was printed is from now on; a file of the user's stays."""
+        path, text = receipt.outcome.log, receipt.log_text
+        if not path:
+            return Log(text=clean(text) if text else None)
+        if text is not None:
+            log = os.path.normpath(os.path.join(self._folder, path))
+            ours = log.startswith(self._home + os.sep)
+            return Log(text=clean(text), spent=log) if ours else Log(path=path)
+        key = receipt.key
+        name = f"{key.run}-{key.number}-{key.attempt}"
+        kept = os.path.join(self._home, "logs", f"{name}.log")
+        if os.path.exists(kept) and not os.path.exists(os.path.join(self._folder, path)):
+            # It was moved by one that was killed before it could say so.
+            return Log(path=os.path.relpath(kept, self._folder))
+        return fold_log(self._folder, self._home, path, name)
+
+
+def _is_news(receipt: Receipt, known: _Known) -> bool:
+    """Whether a receipt says more than the state knows."""
+    restart = known.restart or 0
+    if receipt.key.restart < restart:
+        return False
+    if known.state in _OPEN:
+        return True
+    # It ended, as somebody said. What its runner says counts more, and a later start of it most,
+    # as long as nobody has begun anything else with the job.
+    later = receipt.key.restart > restart
+    if not later and (known.told == "receipt" or isinstance(receipt, Started)):
+        return False
+    if known.last != known.attempt or known.job_state in _OPEN:
+        return False
+    if isinstance(receipt, Started) or receipt.outcome.state in ("unready", "unneeded"):
+        return known.claim == receipt.key.run
+    return known.claim == receipt.key.run or (known.claim is None and known.job_state in _GIVEN_UP)
+
+
+def _record(receipt: Ended, order: Sequence[str] | None) -> Record:
+    """What is remembered of a success. order: of the inputs, where some are there twice."""
+    stamps = _stamps(receipt.inputs)
+    made = _stamps(receipt.outputs)
+    inputs = tuple(stamps) if order is None else tuple(order)
+    return Record(
+        "done",
+        "",
+        receipt.recipe,
+        inputs,
+        tuple(stamps.get(path) for path in inputs),
+        tuple(made),
+        tuple(made.values()),
+        receipt.hashes or {},
+    )
+
+
+def _stamps(files: Mapping[str, receipts.Facts] | None) -> dict[str, Stamp]:
+    return {path: Stamp(*facts) for path, facts in (files or {}).items()}
