@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from buildhpc import disk
 from buildhpc.plan.stamps import Record
@@ -93,7 +94,7 @@ class Bed:
         return number
 
     def plan(self, *elements: Iterable[int]) -> None:
-        """Write manifest and state; without elements each job is one."""
+        """Write manifest and state of a run that is followed; without elements each job is one."""
         self.home.mkdir(exist_ok=True)
         numbers = [list(each) for each in elements] or [[n] for n in range(len(self.jobs))]
         self.elements = [
@@ -105,6 +106,7 @@ class Bed:
         )
         folder = self.home / f"run-{RUN}"
         folder.mkdir(exist_ok=True)
+        (folder / "watched").touch()  # runners move no run on that somebody follows
         write_manifest(str(folder / "slice-1.jsonl"), replace(header, **self.more), self.elements)
         with closing(sqlite3.connect(self.database)) as connection, connection:
             schema.create(connection)
@@ -152,7 +154,7 @@ class Bed:
         body = records.pack(Record("done", "", "d", (), (), paths, stamps, {}))
         self.sql(
             "UPDATE job SET state = 'done', claim = NULL, body = ?, crc = ? WHERE id = ?",
-            body, records.job_crc(name, "done", "", records.crc32(body)), number + 1,
+            body, records.job_crc(name, "done", "", crc32(body)), number + 1,
         )  # fmt: skip
 
     def receipt(self, number: int, state: str = "done", attempt: int = 1, restart: int = 0) -> None:

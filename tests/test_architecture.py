@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conftest import Pipe
+from runners import Bed
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "buildhpc"
@@ -199,3 +200,30 @@ def loaded(pipe: Pipe, *words: str) -> list[str]:
     )
     heavy: list[str] = json.loads(done.stdout.splitlines()[-1])
     return heavy
+
+
+# What a runner on a node must do without; SQLite it needs to read the state.
+NOT_IN_A_RUNNER = {
+    *HEAVY, "argparse", "subprocess", "tempfile", "buildhpc.language", "buildhpc.rules",
+    "buildhpc.plan.model", "buildhpc.show", "buildhpc.commands",
+} - {"sqlite3"}  # fmt: skip
+
+
+def test_a_runner_loads_little(tmp_path: Path) -> None:
+    bed = Bed(tmp_path)
+    bed.write("in")
+    bed.job("cat in > out", ["out"], ["in"])
+    bed.plan()
+    program = (
+        "import json, runpy, sys\nsys.argv = sys.argv[1:]\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\nexcept SystemExit: pass\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+    python, *options, file, manifest, line = bed.command()
+    words = [python, *options, "-c", program, file, manifest, line]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    modules = set(json.loads(done.stdout))
+    assert bed.ended().outcome.state == "done"
+    assert not modules & NOT_IN_A_RUNNER
+    own = {name.split(".")[0] for name in modules}
+    assert own - sys.stdlib_module_names <= {"__main__", "__mp_main__", "buildhpc"}

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import time
 from contextlib import suppress
@@ -218,7 +217,9 @@ def _remove(path: str, directory: bool) -> None:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             raise
         if directory:
-            shutil.rmtree(path)
+            from shutil import rmtree  # 4 ms, which is much for a runner
+
+            rmtree(path)
 
 
 def _wrong_kind(output: OutputFile, found: os.stat_result) -> str:

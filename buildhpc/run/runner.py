@@ -26,7 +26,7 @@ _WATCHED_S = 60.0
 _ADVANCE_S = 120.0
 _FINE = ("done", "unneeded")
 # What a scheduler says of this job is not so of those that are submitted from it.
-_OF_THIS_JOB = ("SLURM_RESTART_COUNT", "RESTARTED", "HPCMAKE_SCHEDULER_ID")
+_OF_THIS_JOB = ("SLURM_RESTART_COUNT", "RESTARTED", "HPCMAKE_QUEUE_JOB")
 _ADVANCE = """\
 import sys
 sys.path.append(sys.argv.pop(1))
@@ -41,7 +41,7 @@ def scheduler_id(environ: Mapping[str, str]) -> str:
     Source: sbatch(1), submit(1) and qsub(1) manual pages: Grid Engine sets SGE_TASK_ID to
     `undefined` outside of arrays, PBS has the index in PBS_JOBID.
     """
-    if own := environ.get("HPCMAKE_SCHEDULER_ID"):
+    if own := environ.get("HPCMAKE_QUEUE_JOB"):
         return own
     if "SLURM_JOB_ID" in environ:
         array, index = environ.get("SLURM_ARRAY_JOB_ID"), environ.get("SLURM_ARRAY_TASK_ID")
