@@ -524,6 +524,7 @@ NO_ACCOUNTS = "Slurm accounting storage is disabled\n"
         ("slurm", Answer(1, "", NO_ACCOUNTS), {}),
         ("sge", Answer(0, QACCT, ""), OF_QACCT),
         ("sge", Answer(1, "", "error: job id 777 not found\n"), {}),
+        ("sge", Answer(1, "no jobs running since startup\n", "accounting: No such file"), {}),
         ("openpbs", Answer(0, QSTAT_X, ""), OF_QSTAT_X),
         ("openpbs", Answer(153, "", "qstat: Unknown Job Id 9.server\n"), {}),
         ("openpbs", Answer(0, "", NO_HISTORY), {}),
@@ -552,6 +553,10 @@ def test_verdicts(name: str, answer: Answer, found: dict[str, Verdict]) -> None:
 def test_accounts_that_cannot_be_read_tell_nothing(name: str, answer: Answer) -> None:
     with pytest.raises(UnreadableError):
         ADAPTERS[name].verdicts(answer)
+
+
+def test_where_grid_engine_shows_no_accounts_nobody_is_asked() -> None:
+    assert scheduler("sge", Switches({"accounting": "none"})).finished(["1"]) == []
 
 
 def test_where_slurm_keeps_no_accounts_the_queue_has_the_last_word() -> None:

@@ -29,6 +29,7 @@ class File:
         **Slurm.switches,
         **SGE.switches,
         **PBS.switches,
+        "accounting": (),  # nobody is asked
         "dialect": ("slurm", "sge", "openpbs", "torque"),
     }
 

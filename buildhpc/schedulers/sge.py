@@ -30,6 +30,7 @@ _LATER = (
     "commlib error",
     "qmaster is not",
 )
+_NO_RECORD = re.compile(r"job id \S+ not found|no jobs running since startup")
 _TOO_MANY = 25  # the exit code of qsub
 
 # What `failed` of the accounting stands for, in classes of ours. Source: sge_accounting(5), and
@@ -54,6 +55,7 @@ class SGE:
         "gpu_per_slot": ("no", "yes"),
         "disk_attribute": (),
         "account_option": ("A", "P"),
+        "accounting": ("qacct", "none"),
         "environment": ("all", "none"),
     }
 
@@ -199,11 +201,13 @@ class SGE:
 
         A job that was deleted before it began has no record.
         """
+        if self._values.get("accounting") == "none":
+            return []
         return [["qacct", "-j", *one] for one in chunks([self.whole(each) for each in ids], 1)]
 
     def verdicts(self, answer: Answer) -> dict[str, Verdict]:
         """See `Scheduler.verdicts`."""
-        if answer.code and re.search(r"job id \S+ not found", answer.err + answer.out):
+        if answer.code and _NO_RECORD.search(answer.err + answer.out):
             return {}
         records = [_record(text) for text in re.split(r"^=+$", answer.out, flags=re.MULTILINE)]
         records = [record for record in records if record]
