@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from buildhpc.messages import call, commands, language, plan, rules
+from buildhpc.messages import call, commands, language, plan, rules, schedulers
 
 GOLDEN = Path(__file__).parent / "golden" / "errors.txt"
 # What becomes known when a job's turn has come is told as the job's failure.
@@ -79,7 +79,7 @@ def test_a_message_is_shown_in_full(
 
 def messages() -> Iterator[tuple[str, str]]:
     """Names of the functions that make messages, each with its slug."""
-    for module in (rules, plan, language, call, commands):
+    for module in (rules, plan, language, call, commands, schedulers):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             own = function.__module__ == module.__name__ and not name.startswith("_")
             code = inspect.getsource(function)
