@@ -19,7 +19,10 @@ from buildhpc.state.claims import Foreign
 from buildhpc.state.cluster_runs import (
     cancel,
     end_run_if_over,
+    has_slices,
+    open_cluster_runs,
     open_run,
+    refuse,
     reserve_run,
     retry,
     settle,
@@ -33,6 +36,7 @@ from buildhpc.state.rows import Change, Row, write_changes
 from buildhpc.state.snapshot import change_counter
 from buildhpc.state.submissions import (
     Doubt,
+    any_making,
     doubtful,
     in_flight,
     named,
@@ -195,6 +199,7 @@ def test_only_a_slice_whose_process_died_is_in_doubt(state: State) -> None:
         connection.execute("UPDATE slice SET pid = ? WHERE state = 'making'", (os.getppid(),))
         connection.execute("UPDATE slice SET process_start = NULL")
     assert doubtful(state) == []
+    assert any_making(state)
     die(state, "slice")
     first, second = made.submissions[0], named_only.submissions[0]
     expected = [
@@ -206,6 +211,7 @@ def test_only_a_slice_whose_process_died_is_in_doubt(state: State) -> None:
     assert revert(state, [first.id]) == [name_of(0)]
     released(state, named_only.id)
     assert [doubt.slice for doubt in doubtful(state)] == []
+    assert not any_making(state)
     assert run.states() == ["waiting", "queued", "queued"]
     assert run.submit(0) is not None
 
@@ -325,6 +331,19 @@ def test_cancelling_gives_up_what_has_not_begun_and_tells_what_runs(state: State
     assert end_run_if_over(state, run.run) == "failed"
 
 
+def test_a_job_that_no_scheduler_takes_has_failed(state: State) -> None:
+    run = ClusterRun(state, 3, {1: [0]}).begin()
+    assert not has_slices(state, run.run)
+    run.submit(2)
+    assert has_slices(state, run.run)
+    refuse(state, run.run, {name_of(0): "no partition has 900 cores", name_of(2): "too late"})
+    assert run.standings() == [("failed", 1), ("waiting", 0), ("queued", 1)]
+    assert list(settle(state, run.run, run.plan).jobs) == [name_of(1)]
+    (row,) = queries.attempts(state, name_of(0))
+    assert (row.failure, row.message) == ("submit", "no partition has 900 cores")
+    assert intact(state)[name_of(0)].failure == "submit: no partition has 900 cores"
+
+
 def test_a_job_that_was_given_up_can_be_tried_again_while_the_run_goes_on(state: State) -> None:
     run = ClusterRun(state, 2).begin()
     run.submit(0)
@@ -363,8 +382,10 @@ def test_a_run_ends_when_none_of_its_jobs_is_to_come(state: State) -> None:
     assert folder.exists()
     run.ended(0, Outcome("done"))
     fold(state)
+    assert open_cluster_runs(state) == [run.run]
     assert end_run_if_over(state, run.run) == "done"
     assert end_run_if_over(state, run.run) == "done"
+    assert open_cluster_runs(state) == []
     assert not folder.exists()
 
 

@@ -6,9 +6,10 @@ the plan file alone, so that any process can.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildhpc.plan.window import hopeless
 from buildhpc.state import claims
@@ -83,6 +84,18 @@ def open_run(
             (state.now_s(), run),
         )
     return Claimed(False, tuple(mine), found.foreign, dead, orphans)
+
+
+def open_cluster_runs(state: State) -> list[int]:
+    """The runs on clusters that did not end, oldest first."""
+    runs = state.read(open_runs)
+    return [run.id for run in runs if run.cluster is not None]
+
+
+def has_slices(state: State, run: int) -> bool:
+    """Whether anything of a run was ever about to be submitted."""
+    query = "SELECT 1 FROM slice WHERE run = ? LIMIT 1"
+    return state.read(lambda connection: connection.execute(query, (run,)).fetchone() is not None)
 
 
 def standings(state: State, run: int, names: Sequence[str]) -> list[Standing]:
@@ -189,18 +202,28 @@ def _stop(connection: Connection, state: State, run: int, changes: Mapping[str, 
     return Stopped(dict.fromkeys(going, ""), spent, running)
 
 
-def refuse(state: State, run: int, texts: Mapping[str, str]) -> Stopped:
-    """Jobs of a run that no scheduler will have. texts: job -> why."""
-    changes = {job: Change("failed", clean(f"submit: {text}")) for job, text in texts.items()}
+def refuse(state: State, run: int, texts: Mapping[str, str]) -> None:
+    """Let waiting jobs fail, since no scheduler takes them; texts: job -> why."""
     with state.transaction() as connection:
-        return _stop(connection, state, run, changes)
-
-
-def open_cluster_runs(state: State) -> list[int]:
-    """The runs on clusters that did not end, oldest first; looks without the lock."""
-    return state.read(
-        lambda connection: [each.id for each in open_runs(connection) if each.cluster is not None]
-    )
+        found = _rows(connection, list(texts))
+        rows = {
+            name: row
+            for name, row in found.items()
+            if row.claim == run and row.state not in ("queued", "running")
+        }
+        first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM attempt").fetchone()[0]
+        attempts, changes = [], []
+        for id_, (name, row) in enumerate(rows.items(), first):
+            text, tried = clean(texts[name]), row.number if row.run == run else 0
+            attempts.append((id_, row.id, run, (tried or 0) + 1, text, state.now_s()))
+            changes.append(Row(name, row.id, Change("failed", f"submit: {text}"), id_))
+        connection.executemany(
+            "INSERT INTO attempt (id, job, run, number, state, failure, message, ended_s, told,"
+            " command) VALUES (?, ?, ?, ?, 'failed', 'submit', ?, ?, 'submit', '')",
+            attempts,
+        )
+        write_changes(connection, run, change_counter(state.found), changes)
+        count_undone(connection, run, len(changes))
 
 
 def retry(state: State, run: int, names: Iterable[str]) -> list[str]:
@@ -239,3 +262,17 @@ def end_run_if_over(state: State, run: int) -> str | None:
     if status is not None:
         shutil.rmtree(state.home / f"run-{run}", ignore_errors=True)
     return status
+
+
+def has_slices(state: State, run: int) -> bool:
+    """Whether a run ever began to submit; looks without the lock."""
+    query = "SELECT 1 FROM slice WHERE run = ? LIMIT 1"
+    return state.read(lambda connection: connection.execute(query, (run,)).fetchone()) is not None
+
+
+def options(state: State, run: int) -> dict[str, Any]:
+    """What is kept of a run's options; looks without the lock."""
+    query = "SELECT options FROM run WHERE id = ?"
+    row = state.read(lambda connection: connection.execute(query, (run,)).fetchone())
+    found: dict[str, Any] = json.loads(row[0])
+    return found

@@ -293,6 +293,12 @@ def _wait_again(connection: Connection, state: State, back: Sequence[InFlight]) 
     return [each.job for each in back]
 
 
+def any_making(state: State) -> bool:
+    """Whether a slice is being submitted, or was left half submitted."""
+    query = "SELECT 1 FROM slice WHERE state = 'making' LIMIT 1"
+    return state.read(lambda connection: connection.execute(query).fetchone() is not None)
+
+
 def doubtful(state: State) -> list[Doubt]:
     """The submissions that a process left half made; from now on this one has to see to them.
 
@@ -337,9 +343,3 @@ def in_flight(state: State, run: int | None = None) -> list[InFlight]:
 def verdict(state: State, ends: Sequence[End]) -> list[InFlight]:
     """Record the ends of attempts that left no receipt; returns those that had not ended yet."""
     return end_attempts(state, ends)
-
-
-def any_making(state: State) -> bool:
-    """Whether some slice is not over; looks without the lock."""
-    query = "SELECT 1 FROM slice WHERE state = 'making' LIMIT 1"
-    return state.read(lambda connection: connection.execute(query).fetchone()) is not None
