@@ -20,7 +20,7 @@ from buildhpc.state import receipts
 from buildhpc.state.receipts import Ended, Key
 
 UNTIL_TOLD = "touch begun; while [ ! -e go ]; do sleep 0.02; done"
-WAITS = "trap 'echo told; exit 1' TERM; touch begun; while true; do sleep 0.05; done"
+WAITS = "trap 'echo told; sleep 0.3; exit 1' TERM; touch begun; while true; do sleep 0.05; done"
 
 
 @pytest.fixture
@@ -348,6 +348,31 @@ def test_a_start_anew_of_what_was_cancelled_runs_it(bed: Bed) -> None:
     receipts.remove(bed.inbox, Key(RUN, 0, 1, 1), "ended")
     assert bed.run(RESTARTED="1") == (0, "")
     assert bed.ended(restart=5).outcome.state == "done"
+
+
+@pytest.mark.parametrize(
+    ("columns", "runs"),
+    [
+        ({"state": "cancelled", "told": "receipt", "restart": 0}, True),
+        ({"state": "failed", "told": "accounting", "restart": None}, True),
+        ({"state": "failed", "told": "receipt", "restart": 0}, False),
+        ({"state": "cancelled", "restart": 1}, False),
+        ({"state": "cancelled", "claim": 3}, False),
+        ({"state": "lost", "attempt": 99}, False),
+        ({"state": "lost"}, True),
+    ],
+)
+def test_a_start_anew_of_what_was_ended_from_outside(
+    bed: Bed, columns: dict[str, object], runs: bool
+) -> None:
+    bed.job("echo x > out", ["out"])
+    bed.plan()
+    of_job = {"claim": None, "attempt": 1}
+    for name, value in {**of_job, **columns}.items():
+        table, key = ("job", "id") if name in of_job else ("attempt", "job")
+        bed.sql(f"UPDATE {table} SET {name} = ? WHERE {key} = 1", value)
+    assert bed.run(SLURM_RESTART_COUNT="1") == (0 if runs else 1, "")
+    assert bed.files() == (["out"] if runs else [])
 
 
 # Signals.

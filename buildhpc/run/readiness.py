@@ -96,14 +96,27 @@ def is_ours(told: Told, key: Key, runner: Runner) -> bool:
         if kind == "started" and other.restart > key.restart:
             return False
     now = told.attempt
-    if now is None or now.submission != runner.submission or now.state not in _OPEN:
+    if now is None or now.submission != runner.submission:
         return False
+    if now.state not in _OPEN:
+        return _goes_on(now, key)
     if now.state == "queued" or now.pid is None:
         return True
     if (now.restart or 0) == key.restart:
         here = (runner.host, runner.pid, runner.process_start)
         return (now.host, now.pid, now.process_start) == here
     return (now.restart or 0) < key.restart
+
+
+def _goes_on(now: AttemptNow, key: Key) -> bool:
+    """Whether an attempt that was ended from outside is gone on with by being started anew.
+
+    That is what becomes of a job that its scheduler ends for a more urgent one, or whose node
+    is lost.
+    """
+    ended_itself = now.state == "done" or (now.state == "failed" and now.told == "receipt")
+    free = now.newest and now.claim in (None, key.run)
+    return free and not ended_itself and (now.restart or 0) < key.restart
 
 
 def is_over(inbox: str, told: Told, key: Key) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _IN_PLACE = 100
 
 _ATTEMPT = """SELECT attempt.state, attempt.submission, attempt.restart, attempt.host,
-    attempt.pid, attempt.process_start FROM attempt JOIN job ON job.id = attempt.job
+    attempt.pid, attempt.process_start, attempt.told, job.claim,
+    job.attempt = attempt.id FROM attempt JOIN job ON job.id = attempt.job
     WHERE job.name = ? AND attempt.run = ? AND attempt.number = ? ORDER BY attempt.id DESC"""
 
 
@@ -25,7 +26,8 @@ class AttemptNow(NamedTuple):
     """An attempt as the state knows it.
 
     submission: that it belongs to. restart: how often it was started anew, as far as that was
-    told. host, pid, process_start: of the runner that has begun it; None before.
+    told. host, pid, process_start: of the runner that has begun it; None before. told: who
+    told its end. claim: the run that has its job; newest: nothing was begun with the job since.
     """
 
     state: str
@@ -34,6 +36,9 @@ class AttemptNow(NamedTuple):
     host: str | None
     pid: int | None
     process_start: int | None
+    told: str | None
+    claim: int | None
+    newest: bool
 
 
 class Known(NamedTuple):
