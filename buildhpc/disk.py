@@ -6,7 +6,9 @@ import errno
 import hashlib
 import os
 import stat as stat_module
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from buildhpc.diagnostics import HpcmakeError, Note, Problem
@@ -14,6 +16,7 @@ from buildhpc.plan.stamps import Stamp
 
 # Times are kept in 64 bits; a file may claim to be of the year 2400.
 _FAR_NS = 2**63
+_STALE_PAUSES_S = (0.0, 0.1, 0.4)
 
 # What a read of the world is remembered as: (kind, name) -> digest of the answer.
 Trace = dict[tuple[str, str], str]
@@ -73,14 +76,29 @@ def look(path: str, folders: set[str] | None = None) -> Stamp | None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # no file can have this name
             return None
-        raise unreadable(path, error) from None
+        if error.errno != errno.ESTALE or not (again := _asked_again(path)):
+            raise unreadable(path, error) from None
+        found = again
     if stat_module.S_ISDIR(found.st_mode):
         if folders is not None:
             folders.add(path)
-        return _tree_stamp(path)
+        try:
+            return _tree_stamp(path)
+        except OSError as error:
+            raise unreadable(path, error) from None
     if not -_FAR_NS <= found.st_mtime_ns < _FAR_NS:
         return Stamp(found.st_mtime_ns % _FAR_NS, found.st_size)
     return Stamp(found.st_mtime_ns, found.st_size)
+
+
+def _asked_again(path: str) -> os.stat_result | None:
+    """A file whose server knew it by another handle, once its name was asked for anew."""
+    for pause_s in _STALE_PAUSES_S:
+        time.sleep(pause_s)
+        with suppress(OSError):
+            os.listdir(os.path.dirname(path) or ".")
+            return os.stat(path)
+    return None
 
 
 def unreadable(path: str, error: OSError) -> HpcmakeError:

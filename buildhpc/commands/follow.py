@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _PAUSE_S = 0.2
 
 # Some lines -> those of them that are told.
-Choose: TypeAlias = Callable[[Sequence[str]], Sequence[str]]
+Choose: TypeAlias = Callable[[Iterable[str]], Iterable[str]]
 
 
 class _Tail:

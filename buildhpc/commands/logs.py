@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from buildhpc.state.database import State
@@ -55,9 +58,10 @@ def run(args: argparse.Namespace) -> int:
     lead = len(names) > 1
     for logs in _in_parts(state, names, place):
         for log in logs:
-            text = text_of(state, log)
-            print_lines(log.job if lead else "", choose(text.splitlines()))
-            if not text and not lead:
+            lines = lines_of(state, log)
+            first = list(islice(lines, 1))
+            print_lines(log.job if lead else "", choose(chain(first, lines)))
+            if not first and not lead:
                 print(f"`{log.job}` printed nothing", file=sys.stderr)
     return 0
 
@@ -76,25 +80,28 @@ def _in_parts(state: State, names: Sequence[str], place: int) -> Iterator[list[P
         yield found
 
 
-def text_of(state: State, log: Printed) -> str:
-    """The whole text of a log; empty where nothing is known."""
-    if log.path is None:
-        return log.text or ""
+def lines_of(state: State, log: Printed) -> Iterator[str]:
+    """The lines of a log, one at a time: it may be larger than memory."""
     try:
-        return (state.folder / log.path).read_bytes().decode("utf-8", "replace")
+        if log.path is None:
+            file: TextIO = io.StringIO(log.text or "", newline=None)
+        else:
+            file = (state.folder / log.path).open(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
+        return
+    with file:
+        yield from (line.removesuffix("\n") for line in file)
 
 
 def print_lines(lead: str, lines: Iterable[str]) -> None:
     """Print lines, each after the name of its job where there is one."""
-    for line in lines:
-        print(f"{lead} | {line}" if lead else line)
+    before = f"{lead} | " if lead else ""
+    sys.stdout.writelines(f"{before}{line}\n" for line in lines)
 
 
 def _chooser(
     grep: str | None, span: str | None, tail: int | None
-) -> Callable[[Sequence[str]], Sequence[str]]:
+) -> Callable[[Iterable[str]], Iterable[str]]:
     """What keeps the lines that were asked for. Raises: HpcmakeError."""
     from buildhpc.messages import call
 
@@ -110,8 +117,9 @@ def _chooser(
     except re.error as error:
         raise call.bad_expression(grep or "", str(error)) from None
 
-    def choose(lines: Sequence[str]) -> Sequence[str]:
-        kept = [line for line in lines[max(0, first - 1) : last] if wanted.search(line)]
-        return kept if tail is None else kept[max(0, len(kept) - max(0, tail)) :]
+    def choose(lines: Iterable[str]) -> Iterable[str]:
+        within = islice(lines, max(0, first - 1), last)
+        kept = (line for line in within if wanted.search(line))
+        return kept if tail is None else deque(kept, max(0, tail))
 
     return choose

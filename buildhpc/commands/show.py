@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from buildhpc.diagnostics import HpcmakeError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from buildhpc.plan.model import Job
     from buildhpc.plan.stamps import Record, Stamp
     from buildhpc.run.spec import JobSpec
+    from buildhpc.state.database import State
     from buildhpc.state.queries import AttemptRow
 
 _FILES = 20
@@ -149,13 +151,21 @@ def _work(finder: Finder, job: Job) -> dict[str, Any]:
     }
 
 
-def _attempt(finder: Finder, row: AttemptRow) -> dict[str, Any]:
+def _log_bytes(state: State | None, row: AttemptRow) -> int:
+    """How much an attempt printed."""
     from buildhpc.state import queries
 
+    if state is None:
+        return 0
+    if row.log_path is None:
+        return len(queries.log_text(state, row.id).encode())
+    with suppress(OSError):
+        return (state.folder / row.log_path).stat().st_size
+    return 0
+
+
+def _attempt(finder: Finder, row: AttemptRow) -> dict[str, Any]:
     used = row.used
-    log_bytes = 0
-    if finder.state is not None:
-        log_bytes = len(queries.log_text(finder.state, row.id).encode())
     wall_s = None
     if used.started_s is not None and used.ended_s is not None:
         wall_s = max(0.0, used.ended_s - used.started_s)
@@ -178,7 +188,7 @@ def _attempt(finder: Finder, row: AttemptRow) -> dict[str, Any]:
         "host": used.host,
         "pid": used.pid,
         "scheduler_id": used.scheduler_id,
-        "log_bytes": log_bytes,
+        "log_bytes": _log_bytes(finder.state, row),
         "log_path": row.log_path,
     }
 

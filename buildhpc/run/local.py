@@ -188,8 +188,7 @@ class LocalExecutor:
         now = time.monotonic()
         self._short_since_s = self._short_since_s or now
         if not self._attempts and now - self._short_since_s > _SHORTAGE_LIMIT_S:
-            self._short_since_s = 0.0
-            return False
+            return False  # and so for those after it, until an attempt shows that there is room
         self._short_until_s = now + _SHORTAGE_PAUSE_S
         self._waiting.pool.put_back(grant)
         return True
