@@ -264,15 +264,23 @@ def end_run_if_over(state: State, run: int) -> str | None:
     return status
 
 
-def has_slices(state: State, run: int) -> bool:
-    """Whether a run ever began to submit; looks without the lock."""
-    query = "SELECT 1 FROM slice WHERE run = ? LIMIT 1"
-    return state.read(lambda connection: connection.execute(query, (run,)).fetchone()) is not None
-
-
 def options(state: State, run: int) -> dict[str, Any]:
     """What is kept of a run's options; looks without the lock."""
     query = "SELECT options FROM run WHERE id = ?"
     row = state.read(lambda connection: connection.execute(query, (run,)).fetchone())
     found: dict[str, Any] = json.loads(row[0])
     return found
+
+
+def ended(state: State, run: int) -> str | None:
+    """How a run ended; None: it goes on. Looks without the lock."""
+    query = "SELECT status FROM run WHERE id = ?"
+    row = state.read(lambda connection: connection.execute(query, (run,)).fetchone())
+    return None if row is None or row[0] == "running" else str(row[0])
+
+
+def failure(state: State, job: str) -> str:
+    """Why a job is not done, in the words of its row; empty where nothing is known."""
+    query = "SELECT failure FROM job WHERE name = ?"
+    row = state.read(lambda connection: connection.execute(query, (job,)).fetchone())
+    return str(row[0]) if row else ""

@@ -8,7 +8,7 @@ submitted again never meets a receipt of the same name that is about to be remov
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -98,18 +98,18 @@ def fold(state: State) -> Folding:
     inbox = str(state.home / "inbox")
     happened: list[Folded] = []
     bad: list[str] = []
-    seen: set[tuple[Key, str]] = set()
     try:
-        while not seen.issuperset(found := receipts.names(inbox)):
+        # Of what was listed each is read under the lock: it may have been folded meanwhile, and
+        # even be another one, of an attempt that was submitted again.
+        for part in _parts(receipts.names(inbox)):
             with state.locked():
-                part = _part(name for name in receipts.names(inbox) if name not in seen)
-                seen.update(part or found)
                 told, torn = _read(inbox, part)
                 happened += _write(state, told)
                 bad += torn
                 for key, kind in part:
                     receipts.remove(inbox, key, kind)
-                receipts.sweep(inbox)
+        if happened:
+            receipts.sweep(inbox)
     except OSError as error:
         raise HpcmakeError(messages.unreadable(Path(inbox), error.strerror or "")) from error
     return Folding(tuple(happened), (messages.bad_receipts(Path(inbox), bad),) if bad else ())
@@ -131,14 +131,16 @@ def _is_used(folder: Path) -> bool:
         return False
 
 
-def _part(names: Iterable[tuple[Key, str]]) -> list[tuple[Key, str]]:
-    """The receipts of so many attempts that one transaction takes."""
+def _parts(names: Sequence[tuple[Key, str]]) -> Iterator[list[tuple[Key, str]]]:
+    """The receipts of so many attempts as one transaction takes, and again, until all are had."""
     part: list[tuple[Key, str]] = []
-    for number, (_, same) in enumerate(groupby(names, key=lambda name: name[0][:3])):
-        if number == _AT_ONCE:
-            break
+    for number, (_, same) in enumerate(groupby(names, key=lambda name: name[0][:3]), 1):
         part += same
-    return part
+        if number % _AT_ONCE == 0:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 def _read(inbox: str, names: Sequence[tuple[Key, str]]) -> tuple[list[Receipt], list[str]]:
