@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "check": "everything that can be known of the Pipefile without running",
     "fmt": "the Pipefile in its standard form",
     "clean": "remove outputs, never inputs",
+    "advance": "take runs on clusters one step on, as jobs do when they end",
     "reset": "let the next build run jobs again",
     "forget": "remove what is known of jobs",
     "init": "write a commented Pipefile to start from",
@@ -209,6 +210,15 @@ def _how_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="cores to use; without a number all of them (default: 1)",
     )
+    add("--cluster", metavar="NAME", help="run the jobs on this cluster: slurm, sge, pbs, ...")
+    add(
+        "--cluster-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="over what hpcmake.toml says of the cluster",
+    )
+    add("--detach", action="store_true", help="submit to the cluster, and do not wait")
     add("-n", "--dry-run", action="store_true", help="show what would run and why, do nothing")
     add(
         "-k",

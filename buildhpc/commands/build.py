@@ -116,6 +116,10 @@ class _Build:
         seen: bytes,
         found: fresh.Known | None,
     ) -> int:
+        if self._args.cluster:
+            from buildhpc.commands.cluster import ClusterSession
+
+            return ClusterSession(self._args, project, self._choice).build(*planned, seen)
         from buildhpc.commands.session import Session
 
         session = Session(self._args, project, self._choice)

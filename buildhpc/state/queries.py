@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from buildhpc.state.records import path_bytes
+from buildhpc.state.records import chunks, path_bytes
 from buildhpc.state.rows import NOW
 
 if TYPE_CHECKING:
@@ -144,6 +144,16 @@ def jobs(state: State, where: Where | None = None) -> list[JobRow]:
 def attempts(state: State, job: str) -> list[AttemptRow]:
     """The attempts of a job, oldest first."""
     return _all(state, _attempt, f"{_ATTEMPT} WHERE job.name = ? ORDER BY attempt.id", job)
+
+
+def last_attempts(state: State, run: int, names: Sequence[str]) -> dict[str, AttemptRow]:
+    """Job -> its last attempt, of these jobs where that was in `run`."""
+    found: dict[str, AttemptRow] = {}
+    for marks, part in chunks(names):
+        condition = f"attempt.id = job.attempt AND attempt.run = ? AND job.name IN ({marks})"
+        rows = _all(state, _attempt, f"{_ATTEMPT} WHERE {condition}", run, *part)
+        found.update((row.job, row) for row in rows)
+    return found
 
 
 def log_text(state: State, attempt: int) -> str:

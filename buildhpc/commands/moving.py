@@ -1,0 +1,95 @@
+"""What every command needs that takes runs on clusters on: their clusters, and how they run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from buildhpc.commands.cluster_plan import attempt
+from buildhpc.commands.leftovers import remove_files, run_folder, run_marker
+from buildhpc.commands.lists import list_file
+from buildhpc.messages import clusters as messages
+from buildhpc.plan.choice import Choice
+from buildhpc.project import Recipes, open_project
+from buildhpc.run.advance import Advance
+from buildhpc.run.clusters import Clusters
+from buildhpc.run.describe import Describer
+from buildhpc.run.submitter import Conduct
+from buildhpc.sites import read_sites
+from buildhpc.state import cluster_runs
+from buildhpc.state.database import State
+from buildhpc.state.plan_file import PlannedJob
+
+# So long a scheduler that does not answer is asked again: by who submits, and by a job that ends.
+PATIENCE_S = 300.0
+HASTE_S = 60.0
+
+
+def options_of(args: argparse.Namespace, pipefile: str) -> dict[str, Any]:
+    """What a run keeps of its options, for whoever takes it on."""
+    return {
+        "cluster": args.cluster,
+        "cluster_options": args.cluster_option,
+        "pipefile": pipefile,
+        "set": args.set,
+        "latency_s": args.latency,
+        "keep_incomplete": args.keep_incomplete,
+    }
+
+
+def clusters_of(options: Mapping[str, Any], patience_s: float = PATIENCE_S) -> Clusters:
+    """The clusters as a run knows them. options: as `options_of`. Raises: HpcmakeError."""
+    folder = os.getcwd()
+    sites = read_sites(folder, options["cluster_options"])
+    scratch = os.path.join(folder, ".hpcmake", "scripts")
+    return Clusters(sites, options["cluster"], folder, scratch, patience_s)
+
+
+def advance_of(state: State, clusters: Clusters) -> Advance:
+    """What takes the runs of this folder on."""
+    return Advance(state, clusters, partial(_conduct, state), _Late(state, clusters), remove_files)
+
+
+def describer_of(run: int, pipeline: Any) -> Describer:
+    """What describes the jobs of a run. pipeline: a `Pipeline`."""
+    marker = run_marker(run)[-8:].replace(":", "-")
+    return Describer(pipeline, marker, partial(list_file, run_folder(run)))
+
+
+def _conduct(state: State, run: int) -> Conduct:
+    options = cluster_runs.options(state, run)
+    return Conduct(run_marker(run), options["latency_s"], options["keep_incomplete"])
+
+
+class _Late:
+    """What attempts run and ask for, where that hangs on files that were not there before."""
+
+    def __init__(self, state: State, clusters: Clusters) -> None:
+        self._state = state
+        self._clusters = clusters
+
+    def __call__(self, run: int, planned: PlannedJob, number: int) -> Mapping[str, Any]:
+        """Raises: HpcmakeError, also where the Pipefile says something else by now."""
+        options = cluster_runs.options(self._state, run)
+        project = open_project(options["pipefile"], options["set"])
+        details = planned.details()
+        outputs: Sequence[str] = details["outputs"]
+        graph = project.graph(Choice((outputs[0] if outputs else planned.rule,)), self._state)
+        found = [job for job in graph.jobs if job.name == planned.job]
+        if not found or Recipes(project.pipeline).digest(found[0]) != details["recipe"]:
+            raise messages.pipefile_changed(planned.job)
+        site = self._clusters.site(planned.cluster)
+        return attempt(describer_of(run, project.pipeline), found[0], number, site)
+
+
+def watched(run: int) -> None:
+    """Give a sign of life: who follows a run also takes it on."""
+    path = Path(run_folder(run)) / "watched"
+    try:
+        path.touch()
+    except OSError:
+        return

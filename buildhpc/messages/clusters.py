@@ -1,0 +1,61 @@
+"""What is said of jobs on clusters."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Protocol
+
+from buildhpc.diagnostics import HpcmakeError, Note, Problem, Span
+
+_WORDS = 12
+
+
+class _Answer(Protocol):
+    """What a command came to; as `schedulers.protocol.Answer`."""
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None: nobody knows."""
+
+    @property
+    def out(self) -> str:
+        """What it printed to stdout."""
+
+    @property
+    def err(self) -> str:
+        """What it printed to stderr."""
+
+
+def said(command: Sequence[str], answer: _Answer) -> str:
+    """What a scheduler answered to a command, in its own words."""
+    shown = shlex.join(command[:_WORDS]) + (" ..." if len(command) > _WORDS else "")
+    ended = "gave no answer in time" if answer.code is None else f"exit code {answer.code}"
+    words = " ".join((answer.err.strip() or answer.out.strip() or "it said nothing").split())
+    return f"`{shown}`: {ended}: {words}"
+
+
+def ended_untold(kind: str, failure: str, words: str) -> str:
+    """How a job ended whose runner left no word of it."""
+    by = f"the scheduler says {words}" if words else "the scheduler knows nothing of it"
+    if kind == "lost":
+        return f"it left no word of its end; {by}"
+    if failure == "launch":
+        return f"its runner never began; {by}"
+    return by
+
+
+def cannot_express(job: str, cluster: str, words: Sequence[str], span: Span) -> HpcmakeError:
+    """A job asks for something that the scheduler of its cluster has no words for."""
+    names = {"mem_mib": "mem", "time_s": "time", "gpu_kind": "gpus", "disk_mib": "disk"}
+    listed = ", ".join(f"`{names.get(word, word)}`" for word in words)
+    text = f"cluster `{cluster}` has nothing for {listed}, which `{job}` asks for"
+    cure = "leave it out, or say it in the scheduler's own words: `options`"
+    return HpcmakeError(Problem("cannot-express", text, span, (Note("help", cure),)))
+
+
+def pipefile_changed(job: str) -> HpcmakeError:
+    """What a job asks for was to be known later, and the Pipefile says something else by now."""
+    text = f"the Pipefile was changed while `{job}` waited for the files its needs hang on"
+    cure = "run `hpcmake` again: it plans the rest anew"
+    return HpcmakeError(Problem("pipefile-changed", text, None, (Note("help", cure),)))

@@ -1,0 +1,331 @@
+"""Submits a slice: each scheduler job after those it waits for, roots held and released last."""
+
+# Paths are text here.
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from buildhpc.plan.arrays import Link
+from buildhpc.run.clusters import Clusters, InDoubtError, RefusedError, Site
+from buildhpc.run.manifest import Element, Header, Need, Planned, write_manifest
+from buildhpc.run.slices import Draft
+from buildhpc.schedulers.protocol import Ask, Edge, Request
+from buildhpc.state import submissions
+from buildhpc.state.database import State
+from buildhpc.state.flights import InFlight
+from buildhpc.state.plan_file import PlannedJob
+from buildhpc.state.submissions import QueuedJob, Slice, ToSubmit
+
+_RUNNER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "runner.py")
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# What the one small job asks for that takes a run on when nobody else does.
+_CONTINUE = Request(cores=1, mem_mib=512, time_s=600)
+_WARN_S = 60
+
+
+class Try(NamedTuple):
+    """An attempt that is to be submitted.
+
+    details: what the plan file says of the job. values: `spec` and `request` of the attempt.
+    """
+
+    planned: PlannedJob
+    number: int
+    details: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How the runners of a run go about it; see `manifest.Header`."""
+
+    marker: str
+    latency_s: float
+    keep_incomplete: bool
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a slice.
+
+    submitted: jobs that are in a queue now. full: clusters that take no more for now.
+    wrong: job of the plan -> why its cluster will not have it. doubt: clusters whose answers
+    left it open.
+    """
+
+    submitted: int
+    full: set[str]
+    wrong: dict[int, str]
+    doubt: set[str]
+
+
+class Submitter:
+    """Submits the slices of one run.
+
+    stem: what names at the schedulers begin with, a letter first.
+    """
+
+    def __init__(
+        self, state: State, clusters: Clusters, run: int, conduct: Conduct, stem: str
+    ) -> None:
+        self._state = state
+        self._clusters = clusters
+        self._run = run
+        self._conduct = conduct
+        self._stem = stem
+        self._folder = os.path.abspath(state.folder)
+        self._home = os.path.abspath(state.home)
+
+    def submit(
+        self,
+        drafts: Sequence[Draft],
+        tries: Mapping[int, Try],
+        flights: Sequence[InFlight],
+        wakers: frozenset[int],
+        go_on: str | None,
+    ) -> Report | None:
+        """Submit drafts; None: a job was taken by somebody else meanwhile.
+
+        tries: what is attempted, by number of the job. flights: what is in the queues already.
+        wakers: the jobs whose success somebody waits for outside of their own queue.
+        go_on: the cluster that gets a job which goes on once all these are over; None: none.
+        """
+        opened = submissions.open_slice(
+            self._state,
+            self._run,
+            [self._to_submit(draft, tries) for draft in drafts],
+            self._stem,
+            {each.details["recipe"]: each.details["text"] for each in tries.values()},
+        )
+        if opened is None:
+            return None
+        self._write_manifest(opened, drafts, tries, wakers)
+        at_sites = _Slice(self, opened, drafts, flights)
+        report = at_sites.submit()
+        if go_on is not None and report.submitted:
+            at_sites.go_on(go_on)
+        at_sites.release()
+        return report
+
+    def _to_submit(self, draft: Draft, tries: Mapping[int, Try]) -> ToSubmit:
+        jobs = tuple(
+            QueuedJob(number, tries[number].values["spec"], element)
+            for element, numbers in enumerate(draft.elements)
+            for number in numbers
+        )
+        count = len(draft.elements)
+        return ToSubmit(draft.cluster, count if count > 1 else 0, jobs, draft.links)
+
+    def _write_manifest(
+        self,
+        opened: Slice,
+        drafts: Sequence[Draft],
+        tries: Mapping[int, Try],
+        wakers: frozenset[int],
+    ) -> None:
+        conduct = self._conduct
+        header = Header(
+            self._run,
+            opened.id,
+            self._folder,
+            self._home,
+            conduct.marker,
+            conduct.latency_s,
+            keep_incomplete=conduct.keep_incomplete,
+            warn_s=_WARN_S,
+            umask=_umask(),
+        )
+        elements = [
+            Element(made.id, at, [_planned(tries[number], number in wakers) for number in numbers])
+            for made, draft in zip(opened.submissions, drafts, strict=True)
+            for at, numbers in enumerate(draft.elements)
+        ]
+        os.makedirs(os.path.join(self._home, f"run-{self._run}", "logs"), exist_ok=True)
+        write_manifest(os.path.join(self._folder, opened.manifest), header, elements)
+
+    def ask(self, opened: Slice, place: int, draft: Draft, after: Sequence[Edge]) -> Ask:
+        """What is asked of the scheduler for a draft."""
+        made = opened.submissions[place]
+        site = self._clusters.site(draft.cluster)
+        manifest = site.there(os.path.join(self._folder, opened.manifest))
+        first = f"$(({made.first} + ${{element:-0}}))"
+        words = [site.python, "-I", "-S", site.there(_RUNNER), manifest]
+        return Ask(
+            name=made.name,
+            body=f"exec {shlex.join(words)} {first}\n",
+            request=draft.request,
+            folder=site.there(self._folder),
+            output=site.there(self._output(opened.id)),
+            elements=len(draft.elements) if len(draft.elements) > 1 else 0,
+            after=tuple(after),
+            held=not after,
+            warn_s=_WARN_S,
+        )
+
+    def continuation(self, opened: Slice, site: Site, after: Sequence[Edge]) -> Ask:
+        """What is asked of a scheduler for the job that takes the run on."""
+        program = "import sys; from buildhpc.cli import main; sys.exit(main(sys.argv[1:]))"
+        words = [site.python, "-P", "-c", program, "advance", "--run", str(self._run)]
+        path = shlex.quote(site.there(_PACKAGE))
+        return Ask(
+            name=f"{opened.submissions[0].name}-go-on",
+            body=f"export PYTHONPATH={path}\nexec {shlex.join(words)} --quietly --patiently\n",
+            request=site.trimmed(_CONTINUE),
+            folder=site.there(self._folder),
+            output=site.there(self._output(opened.id)),
+            after=tuple(after),
+            warn_s=0,
+        )
+
+    def _output(self, slice_: int) -> str:
+        return os.path.join(self._home, f"run-{self._run}", f"slice-{slice_}.out")
+
+    def site(self, alias: str) -> Site:
+        """A cluster."""
+        return self._clusters.site(alias)
+
+    @property
+    def state(self) -> State:
+        """The state of the folder."""
+        return self._state
+
+
+class _Slice:
+    """The act of submitting one slice."""
+
+    def __init__(
+        self,
+        submitter: Submitter,
+        opened: Slice,
+        drafts: Sequence[Draft],
+        flights: Sequence[InFlight],
+    ) -> None:
+        self._submitter = submitter
+        self._opened = opened
+        self._drafts = drafts
+        # Of what is in the queues already: submission -> its id, and ids of its elements.
+        self._whole: dict[int, str] = {}
+        self._elements: dict[tuple[int, int], str] = {}
+        for flight in flights:
+            if flight.id is not None:
+                site = submitter.site(flight.cluster)
+                self._whole[flight.place.submission] = site.scheduler.whole(flight.id)
+                self._elements[flight.place[:2]] = flight.id
+        self._ids: dict[int, str] = {}  # place of a draft -> its id
+        self._held: dict[str, list[str]] = {}  # cluster -> ids
+        self._report = Report(0, set(), {}, set())
+
+    def submit(self) -> Report:
+        """Submit the drafts in their order; those that could not be are taken back."""
+        report = self._report
+        places: dict[str, list[int]] = {}
+        back, doubts = [], []
+        for place, draft in enumerate(self._drafts):
+            mine = places.setdefault(draft.cluster, [])
+            mine.append(place)
+            before = [mine[link.array] for link in draft.links if link.array is not None]
+            closed = draft.cluster in report.full | report.doubt
+            if closed or not all(each in self._ids for each in before):
+                back.append(self._opened.submissions[place].id)
+                continue
+            try:
+                self._submit_one(place, draft, mine)
+            except InDoubtError:
+                doubts.append(place)
+                report.doubt.add(draft.cluster)
+            except RefusedError as refused:
+                back.append(self._opened.submissions[place].id)
+                self._refused(draft, refused)
+        if back:
+            submissions.revert(self._submitter.state, back)
+        return report
+
+    def _submit_one(self, place: int, draft: Draft, places: Sequence[int]) -> None:
+        """Raises: InDoubtError, RefusedError, HpcmakeError."""
+        site = self._submitter.site(draft.cluster)
+        edges = [self._edge(link, places, site) for link in draft.links]
+        ask = self._submitter.ask(self._opened, place, draft, edges)
+        id_ = site.submit(ask)
+        self._ids[place] = id_
+        elements = element_ids(site, id_, ask.elements)
+        made = self._opened.submissions[place]
+        submissions.named(self._submitter.state, made.id, id_, elements, held=ask.held)
+        if ask.held:
+            self._held.setdefault(draft.cluster, []).append(id_)
+        self._report.submitted += sum(map(len, draft.elements))
+
+    def _edge(self, link: Link, places: Sequence[int], site: Site) -> Edge:
+        if link.array is not None:
+            whole = self._ids[places[link.array]]
+        else:
+            assert link.submission is not None
+            whole = self._whole[link.submission]
+        if link.element is None:
+            return Edge(whole, link.kind)
+        if link.submission is not None:
+            return Edge(self._elements[link.submission, link.element], link.kind)
+        return Edge(site.scheduler.element_id(whole, link.element), link.kind)
+
+    def _refused(self, draft: Draft, refused: RefusedError) -> None:
+        if refused.kind != "wrong":
+            self._report.full.add(draft.cluster)
+            return
+        for numbers in draft.elements:
+            for number in numbers:
+                self._report.wrong[number] = refused.said
+
+    def go_on(self, alias: str) -> None:
+        """Submit the job that takes the run on once all that was submitted is over."""
+        site = self._submitter.site(alias)
+        ids = [id_ for place, id_ in self._ids.items() if self._drafts[place].cluster == alias]
+        ask = self._submitter.continuation(self._opened, site, [Edge(id_) for id_ in ids])
+        # Without it the run goes on all the same, when somebody looks at it.
+        with suppress(RefusedError, InDoubtError):
+            site.submit(ask)
+
+    def release(self) -> None:
+        """Let the roots start. What could not be released is left to whoever looks next."""
+        done = True
+        for alias, ids in self._held.items():
+            done = self._submitter.site(alias).release(ids) and done
+        if done and not self._report.doubt:
+            submissions.released(self._submitter.state, self._opened.id)
+
+
+def element_ids(site: Site, id_: str, elements: int) -> list[str]:
+    """The ids of the elements of an array; of a plain job its own alone."""
+    if not elements:
+        return [id_]
+    return [site.scheduler.element_id(id_, each) for each in range(elements)]
+
+
+def _planned(attempt: Try, wakes: bool) -> Planned:
+    """What the runner is told of an attempt."""
+    planned, details = attempt.planned, attempt.details
+    spec = attempt.values["spec"]
+    tries = {name: most - attempt.number + 1 for name, most in planned.retries.items()}
+    return Planned(
+        planned.number,
+        attempt.number,
+        spec,
+        [Need(number, job, paths) for number, job, paths in details["needs"]],
+        details["content"],
+        details["replaced"] if attempt.number == 1 else (),
+        details["restore"],
+        details["recipe"],
+        details["benchmark"],
+        tries,
+        wakes,
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
