@@ -55,7 +55,9 @@ from buildhpc.state.database import State, open_state
 from buildhpc.state.recorder import Recorder, RunInfo
 from buildhpc.state.snapshot import change_counter
 
-_FLUSH_S = 0.2
+# What happened is written down so often, and where that takes long, so rarely that no more than
+# this part of the time goes into it: no job is started meanwhile.
+_FLUSH_S, _FLUSH_MOST_S, _FLUSH_SHARE = 0.2, 2.0, 0.04
 _POLL_S = 0.5
 # After a kill, what was not written down is done again.
 _UNWRITTEN_LIMIT_S = 20.0
@@ -91,7 +93,7 @@ class Session:
         self._removed: set[str] = set()
         self._clear = True
         self._free_temps: list[str] = []
-        self._flushed_s = self._polled_s = self._unwritten_since_s = 0.0
+        self._flush_at_s = self._polled_s = self._unwritten_since_s = 0.0
         self._counts = {"done": 0, "failed": 0, "skipped": 0, "unneeded": 0, "theirs": 0}
 
     def build(self, graph: JobGraph, evidence: Evidence, plan: Plan, seen: bytes) -> int:
@@ -278,9 +280,11 @@ class Session:
 
     def _now_and_then(self) -> None:
         now = time.monotonic()
-        if now - self._flushed_s >= _FLUSH_S:
+        if now >= self._flush_at_s:
             self._flush_patiently(now)
-            self._flushed_s = now
+            then = time.monotonic()
+            pause_s = max(_FLUSH_S, (then - now) / _FLUSH_SHARE)
+            self._flush_at_s = then + min(pause_s, _FLUSH_MOST_S)
 
     def _flush_patiently(self, now: float) -> None:
         """Write down what happened; a disk may have room again once a job has failed on it."""
