@@ -230,6 +230,34 @@ def test_an_output_changed_by_hand_is_no_reason() -> None:
     assert edited_outputs(JOB, RECORD._replace(state="failed"), found) == []
 
 
+def test_an_output_that_lost_bytes_is_made_anew_and_nobody_s_edit() -> None:
+    found = evidence({"a.bam": MADE._replace(size=0)})
+    assert kind(found) == "damaged-output"
+    assert edited_outputs(JOB, RECORD, found) == []
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        MADE._replace(size=21),  # somebody added to it within the clock's tick
+        MADE._replace(size=0, mtime_ns=MADE.mtime_ns + 1),
+        MADE._replace(size=0, mtime_ns=MADE.mtime_ns - 1),
+    ],
+)
+def test_an_output_of_another_time_or_with_more_bytes_was_changed_by_hand(new: Stamp) -> None:
+    found = evidence({"a.bam": new})
+    assert reason(found) is None
+    assert edited_outputs(JOB, RECORD, found) == ["a.bam"]
+
+
+def test_where_times_are_whole_seconds_fewer_bytes_may_be_an_edit() -> None:
+    coarse = Stamp(MADE.mtime_ns // SECOND * SECOND, 20)
+    record = RECORD._replace(output_stamps=(coarse, MADE))
+    found = evidence({"a.bam": coarse._replace(size=0)}, record=record)
+    assert reason(found) is None
+    assert edited_outputs(JOB, record, found) == ["a.bam"]
+
+
 def test_an_output_that_another_rule_made_last_is_made_anew() -> None:
     found = evidence({"a.bam": NEW}, maker=lambda path: "call s=a" if path == "a.bam" else None)
     why = reason(found)

@@ -20,6 +20,7 @@ _KINDS = {
     "recipe-changed": "the recipe or its parameters changed",
     "inputs-differ": "other inputs than before",
     "other-rule": "made last by another job",
+    "damaged-output": "an output lost bytes",
     "newer-input": "an input is newer",
     "upstream": "an input will be made anew",
     "forced": "forced",

@@ -63,7 +63,8 @@ class Reason(NamedTuple):
     """Why a job is stale.
 
     kind: `missing-output`, `unfinished`, `failed`, `input-changed`, `recipe-changed`,
-        `inputs-differ`, `other-rule`, `newer-input`, `upstream`, `forced`, `always`.
+        `inputs-differ`, `other-rule`, `damaged-output`, `newer-input`, `upstream`, `forced`,
+        `always`.
     said: for people; empty where kind and path say all.
     path: the file it hangs on, if one. old, new: what changed, for `why`.
     job: the other job, for `upstream` and for a `temp` file that has to be made again.

@@ -95,7 +95,7 @@ def _recorded(job: Job, record: Record, evidence: Evidence) -> Reason | None:
         return Reason(
             "unfinished", _UNFINISHED.get(record.state, "its last attempt never finished")
         )
-    return _made_by_other(job, record, evidence) or _differs(job, record, evidence)
+    return _changed_output(job, record, evidence) or _differs(job, record, evidence)
 
 
 _UNFINISHED = {
@@ -203,17 +203,29 @@ def _other_inputs(job: Job, record: Record) -> Reason:
     )
 
 
-def _made_by_other(job: Job, record: Record, evidence: Evidence) -> Reason | None:
-    """Whether an output that changed since was made by another job, not by hand."""
-    for path in edited_outputs(job, record, evidence):
+def _changed_output(job: Job, record: Record, evidence: Evidence) -> Reason | None:
+    """Whether an output that is not as it was left was not changed by hand: another job made
+    it, or the power went before all of it was on the disk."""
+    for path, old, new in _changed_outputs(job, record, evidence):
         maker = evidence.maker(path)
         if maker is not None and maker != job.name:
             return _other_rule(path, maker)
+        if _cut_off(old, new):
+            text = f"`{path}` lost bytes since it was made, as happens when the power goes"
+            return Reason("damaged-output", text, path, old=shown(old), new=shown(new))
     return None
 
 
 def edited_outputs(job: Job, record: Record | None, evidence: Evidence) -> list[str]:
-    """Outputs that are there and are not as the job left them."""
+    """Outputs that are there and that people changed since the job made them."""
+    changed = _changed_outputs(job, record, evidence)
+    return [path for path, old, new in changed if not _cut_off(old, new)]
+
+
+def _changed_outputs(
+    job: Job, record: Record | None, evidence: Evidence
+) -> list[tuple[str, Stamp | None, Stamp]]:
+    """Outputs that are there and are not as the job left them, with their stamps then and now."""
     if record is None or record.state != "done":
         return []
     disk = evidence.disk
@@ -221,10 +233,21 @@ def edited_outputs(job: Job, record: Record | None, evidence: Evidence) -> list[
     if record.output_stamps == now:
         return []
     return [
-        path
+        (path, old, new)
         for path, old, new in zip(record.outputs, record.output_stamps, now, strict=True)
         if new is not None and path in job.outputs and not (old and same_stamp(old, new))
     ]
+
+
+def _cut_off(old: Stamp | None, new: Stamp) -> bool:
+    """Whether a file is shorter though nobody wrote to it: its time is the same.
+
+    A file's size and time may be on the disk before its bytes are; measured on ext4. Where times
+    are whole seconds, somebody may have written.
+    """
+    if old is None or new.mtime_ns % 1_000_000_000 == 0:
+        return False
+    return new.mtime_ns == old.mtime_ns and new.size < old.size
 
 
 def _other_rule(path: str, maker: str) -> Reason:
