@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from buildhpc.commands.common import warn
 from buildhpc.commands.lookup import recorded_jobs
 from buildhpc.commands.status import STATES
 from buildhpc.messages import call
@@ -30,7 +31,7 @@ def pick_arguments(parser: argparse.ArgumentParser, what: str) -> None:
 
 def known_state() -> State:
     """The state of the working folder. Raises: call.no_state."""
-    state = open_state(Path.cwd())
+    state = open_state(Path.cwd(), warn)
     if not state.generation():
         raise call.no_state()
     return state

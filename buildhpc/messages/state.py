@@ -90,15 +90,20 @@ def locked(path: Path, waited_s: float, holder: str | None) -> Problem:
 
     holder: who had it last, e.g. `process 4711 on node3`.
     """
+    text = f"the lock `{path}` could not be had within {waited_s:g} s"
+    return Problem("state-locked", text, notes=_holder(holder))
+
+
+def waiting(path: Path, holder: str | None) -> Problem:
+    """The lock takes long to be had (a warning). holder: as of `locked`."""
+    text = f"waiting for the lock `{path}`"
+    return Problem("state-waiting", text, notes=_holder(holder), severity="warning")
+
+
+def _holder(holder: str | None) -> tuple[Note, Note]:
     held = f"held by {holder}" if holder else "who holds it is not known"
-    return Problem(
-        "state-locked",
-        f"the lock `{path}` could not be had within {waited_s:g} s",
-        notes=(
-            Note("note", held),
-            Note("help", "hpcmake holds it for moments only: see whether that process is stopped"),
-        ),
-    )
+    cure = "hpcmake holds it for moments only: see whether that process is stopped"
+    return Note("note", held), Note("help", cure)
 
 
 def busy(path: Path) -> Problem:

@@ -49,7 +49,7 @@ def open_state(
 ) -> State:
     """The state of a working folder, for writing; nothing is made before the first write.
 
-    notice: called, once, with the warning that there is no real lock here.
+    notice: called with warnings: once, that there is no real lock here; that one is waited for.
     """
     return State(folder, notice or _no_notice, lock_timeout_s)
 

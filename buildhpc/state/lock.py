@@ -21,11 +21,17 @@ NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 POLL_S = 0.02
 
+# So long nothing is said of waiting.
+QUIET_S = 5.0
+
+# Nobody takes a lease over that was renewed within this time, but for one of a dead process.
+LEASE_S = 30.0
+
 
 class Lock:
     """A lock on a folder that several processes, also on several hosts, may contend for.
 
-    leased: there are no real locks here, and a lease with a heartbeat serves; told once.
+    leased: there are no real locks here, and a lease with a heartbeat serves.
     ahead_s: how far the clock of the file system is ahead of this host's, as last seen.
     """
 
@@ -55,34 +61,56 @@ class Lock:
 
         Raises: messages.lease_lost with exit code 3.
         """
-        if getattr(self._lock, "compromise", None) is not None:
-            raise HpcmakeError(messages.lease_lost(self.path), exit_code=3)
+        if not self.leased:
+            return
+        # The heartbeat notices late where the whole process was stopped. For the moment in which
+        # another looks closely at a lease its file is not there.
+        for _ in range(3):
+            if getattr(self._lock, "compromise", None) is not None:
+                break
+            if getattr(self._lock, "is_lock_held_by_us", False):
+                return
+            time.sleep(POLL_S)
+        raise HpcmakeError(messages.lease_lost(self.path), exit_code=3)
 
     def _acquire(self) -> BaseFileLock:
-        from filelock import FileLock, Timeout
+        from filelock import FileLock
 
         if self._lock is None:
             # Its own fallback, a lock file without a heartbeat, would outlive a lost host.
             self._lock = FileLock(self.path, fallback_to_soft=False)
         try:
+            self._wait_for(self._lock)
+        except OSError as error:
+            if self.leased or error.errno not in NO_LOCKS:
+                raise
+            self._lock = self._lease(error)
+            self._wait_for(self._lock)
+        return self._lock
+
+    def _wait_for(self, lock: BaseFileLock) -> None:
+        """Wait, and say so where it takes long. Raises: messages.locked, OSError."""
+        from filelock import Timeout
+
+        quiet_s = min(QUIET_S, self._timeout_s)
+        try:
             try:
-                self._lock.acquire(timeout=self._timeout_s, poll_interval=POLL_S)
-            except OSError as error:
-                if self.leased or error.errno not in NO_LOCKS:
+                lock.acquire(timeout=quiet_s, poll_interval=POLL_S)
+            except Timeout:
+                if quiet_s == self._timeout_s:
                     raise
-                self._lock = self._lease(error)
-                self._lock.acquire(timeout=self._timeout_s, poll_interval=POLL_S)
+                self._notice(messages.waiting(self.path, self._holder()))
+                lock.acquire(timeout=self._timeout_s - quiet_s, poll_interval=POLL_S)
         except Timeout as error:
             problem = messages.locked(self.path, self._timeout_s, self._holder())
             raise HpcmakeError(problem, exit_code=3) from error
-        return self._lock
 
     def _lease(self, error: OSError) -> BaseFileLock:
         from filelock import SoftFileLease
 
         self.leased = True
         self._notice(messages.lease(self.path, error.strerror or str(error)))
-        return SoftFileLease(self.path.with_suffix(".lease"), lease_duration=30.0)
+        return SoftFileLease(self.path.with_suffix(".lease"), lease_duration=LEASE_S)
 
     def _sign(self) -> None:
         """Leave a name for those who wait, and look at the clock of the file system."""
