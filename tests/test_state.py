@@ -25,6 +25,7 @@ from buildhpc.run.spec import JobSpec, Needs, Outcome, OutputFile, Recipe
 from buildhpc.state import changes, database, queries, schema, snapshot
 from buildhpc.state.claims import Foreign, JobToClaim, Orphan
 from buildhpc.state.database import State, generation, open_state, read_state
+from buildhpc.state.logs import FOLD_BYTES
 from buildhpc.state.owners import Owner, alive, process_start, this_process
 from buildhpc.state.queries import Where
 from buildhpc.state.recorder import Recorder, RunInfo
@@ -947,6 +948,19 @@ def test_small_logs_are_folded_and_large_ones_kept_as_files(tmp_path: Path) -> N
 
 
 # Commands
+
+
+def test_a_large_log_that_cannot_be_moved_is_folded_as_far_as_that_goes(tmp_path: Path) -> None:
+    state = open_state(tmp_path)
+    recorder = Recorder(state, INFO)
+    recorder.claim([to_claim(0)])
+    log = tmp_path / ".hpcmake/0.log"
+    log.write_text("x" * 100_000)
+    (tmp_path / ".hpcmake/logs").write_text("in the way")
+    recorder.ended(spec_of(0), Outcome("done", log=str(log)), record_of(0))
+    recorder.end("done")
+    assert queries.log_text(state, 1) == "x" * FOLD_BYTES
+    assert not log.exists()
 
 
 def test_reset_takes_the_record_and_forget_takes_everything(tmp_path: Path) -> None:

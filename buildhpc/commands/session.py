@@ -267,14 +267,15 @@ class Session:
             self._clear &= self._hashes.setdefault(path, digest) == digest
 
     def settled(self, seen: bytes) -> Settled | None:
-        """What the state says of every file of the run; None where others wrote as well.
+        """What the state says of every file of the run; None where that is not all there is to
+        know: others wrote as well, or the next build has to remove what this one could not.
 
         seen: the generation that the plan was made from.
         """
         written = change_counter(self._state.generation()) - change_counter(seen)
         making = 0 if seen else 1  # the tables of a new state are a transaction of their own
         alone = written == self._state.commits + making
-        if not (alone and self._clear):
+        if not (alone and self._clear) or run_folder(self._recorder.id).exists():
             return None
         return Settled(self._recorded, self._hashes, self._removed)
 

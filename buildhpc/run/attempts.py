@@ -133,7 +133,8 @@ class Attempts:
             try:
                 pid = spawn(command, self._null, log_fd)
             finally:
-                os.close(log_fd)
+                with contextlib.suppress(OSError):  # nothing was written, and the job runs
+                    os.close(log_fd)
         except OSError as error:
             where = str(error.filename or self._scratch)
             text = messages.refused("write", where, error.strerror or str(error))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from buildhpc import disk
@@ -77,5 +78,6 @@ class Clock:
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            os.close(self._file)
+            with suppress(OSError):
+                os.close(self._file)
             self._file = None

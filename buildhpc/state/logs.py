@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 # A log up to this size is folded into the database.
 FOLD_BYTES = 64 * 1024
@@ -34,19 +33,26 @@ def fold_log(folder: str, home: str, path: str, name: str) -> Log:
     if not log.startswith(home + os.sep):
         return Log(path=path)
     try:
-        fd = os.open(log, os.O_RDONLY)
+        content = _head(log)
     except OSError:
         return Log()
+    if len(content) > FOLD_BYTES:
+        kept = os.path.join(home, "logs", f"{name}.log")
+        with suppress(OSError):  # what cannot be moved is folded as far as that goes
+            os.makedirs(os.path.dirname(kept), exist_ok=True)
+            os.replace(log, kept)
+            return Log(path=os.path.relpath(kept, folder))
+    return Log(text=content[:FOLD_BYTES].decode("utf-8", "replace"), spent=log)
+
+
+def _head(log: str) -> bytes:
+    """A little more of a file than may be folded. Raises: OSError."""
+    fd = os.open(log, os.O_RDONLY)
     try:
-        content = os.read(fd, FOLD_BYTES + 1)
+        return os.read(fd, FOLD_BYTES + 1)
     finally:
-        os.close(fd)
-    if len(content) <= FOLD_BYTES:
-        return Log(text=content.decode("utf-8", "replace"), spent=log)
-    kept = Path(home) / "logs" / f"{name}.log"
-    kept.parent.mkdir(exist_ok=True)
-    Path(log).replace(kept)
-    return Log(path=os.path.relpath(kept, folder))
+        with suppress(OSError):
+            os.close(fd)
 
 
 def remove_log(path: str) -> None:
