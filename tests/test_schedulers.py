@@ -19,6 +19,7 @@ import pytest
 
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.schedulers.exported import submit_script
+from buildhpc.schedulers.pbs import PBS
 from buildhpc.schedulers.protocol import (
     Abilities,
     Answer,
@@ -33,6 +34,8 @@ from buildhpc.schedulers.protocol import (
 )
 from buildhpc.schedulers.registry import scheduler, unsupported
 from buildhpc.schedulers.scripts import numbers
+from buildhpc.schedulers.sge import SGE
+from buildhpc.schedulers.slurm import Slurm
 
 GOLDEN = Path(__file__).parent / "golden" / "job-scripts.txt"
 
@@ -137,6 +140,90 @@ def test_no_value_brings_in_a_line_of_its_own(name: str) -> None:
     lines = adapter.script(ask).splitlines()
     assert not [line for line in lines if line.startswith("rm ") or "root" in line]
     assert evil in "\0".join(adapter.submit(ask, "job.sh"))
+
+
+def words(name: str, **changes: object) -> str:
+    """All that a scheduler is told of a small job: its directives, then its command line."""
+    ask = replace(Ask("a", "true", Request(), "/f", "/f/out"), **changes)  # type: ignore[arg-type]  # any field
+    adapter = ADAPTERS[name]
+    return f"{adapter.script(ask)}{shlex.join(adapter.submit(ask, 'job.sh'))}"
+
+
+@pytest.mark.parametrize(
+    ("output", "told"), [("/f/50%j", "/f/50%%j"), ("/f/5%j\\x", "/f/5%j\\\\x"), ("/f/x", "/f/x")]
+)
+def test_slurm_puts_no_id_into_the_path_of_the_output(output: str, told: str) -> None:
+    command = ADAPTERS["slurm"].submit(replace(ASKS["plain"], output=output), "job.sh")
+    assert f"--output={told}" in command
+
+
+def test_no_time_is_not_endless_time() -> None:
+    assert "--time=0-00:00:01\n" in words("slurm", request=Request(time_s=0))
+
+
+def test_an_element_waits_for_its_partner() -> None:
+    after = (Edge("7", "element"), Edge("8", "element"), Edge("9"))
+    assert "--dependency=afterany:9,aftercorr:7:8 " in words("slurm", elements=2, after=after)
+    assert " -hold_jid 9 -hold_jid_ad 7,8 " in words("sge", elements=2, after=after)
+
+
+def test_torque_has_words_of_its_own_for_what_waits_for_an_array() -> None:
+    after = (Edge("7[].s", "ok"), Edge("8.s", "ok"), Edge("9[].s"))
+    told = words("torque", after=after)
+    assert " depend=afterok:8.s,afterokarray:7[].s,afteranyarray:9[].s " in told.replace("'", "")
+    assert " depend=afterok:7[].s:8.s,afterany:9[].s " in words("openpbs", after=after).replace(
+        "'", ""
+    )
+
+
+def test_torque_is_given_one_list_of_limits() -> None:
+    options = ("-l", "nice=1", "-W", "x=y", "-l", "pmem=1gb")
+    told = words("torque", request=Request(options=options))
+    assert "#PBS -l nodes=1:ppn=1,nice=1,pmem=1gb\n#PBS -W x=y\n" in told
+    assert "#PBS -l nice=1 -W x=y -l pmem=1gb\n" in words(
+        "openpbs", request=Request(options=options)
+    )
+
+
+def test_pbs_has_no_array_of_one_element() -> None:
+    assert " -J " not in words("openpbs", elements=1)
+    assert "\nelement=0\n" in words("openpbs", elements=1)
+    assert "#PBS -J 0-1\n" in words("openpbs", elements=2)
+
+
+def test_one_command_asks_for_all_jobs_of_a_user() -> None:
+    told = {name: shlex.join(adapter.queue("me")) for name, adapter in ADAPTERS.items()}
+    assert told["slurm"] == "squeue -h -r -t all -u me -o 'job|%i|%T|%B|%r|%j'"
+    assert told["sge"] == "qstat -xml -u me"
+    assert told["openpbs"].endswith(" hpcmake me")
+    assert told["torque"] == "qstat -f"
+
+
+QSELECT = """\
+#!/bin/sh
+[ "$*" = "-u me" ] || exit 1
+printf "$IDS"
+"""
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [("", "no jobs\n"), ("1.s\\n2[].s\\n", "-t -f 1.s 2[].s\n")],
+)
+def test_of_openpbs_only_ones_own_jobs_are_asked(ids: str, told: str, tmp_path: Path) -> None:
+    for name, text in (("qselect", QSELECT), ("qstat", '#!/bin/sh\necho "$*"\n')):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "2x.s").touch()
+    done = subprocess.run(
+        ADAPTERS["openpbs"].queue("me"),
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "IDS": ids},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == told
 
 
 def test_directives_of_slurm_are_quoted_as_it_reads_them() -> None:
@@ -404,6 +491,7 @@ def test_the_queue(name: str, out: str, found: list[Queued]) -> None:
         ("slurm", Answer(0, "job|1|RUNN", "")),
         ("sge", Answer(1, "", "error: unable to send message to qmaster")),
         ("sge", Answer(0, "", "")),
+        ("sge", Answer(0, "<html/>", "")),
         ("sge", Answer(0, QSTAT_SGE[:400], "")),
         ("openpbs", Answer(255, "", "qstat: cannot connect to server")),
         ("openpbs", Answer(None, QSTAT_PBS, "")),
@@ -633,6 +721,14 @@ def test_words_that_a_scheduler_has_nothing_for() -> None:
     assert unsupported(Abilities(frozenset({"gpus"})), request) == ["gpu_kind", "qos"]
     assert unsupported(ADAPTERS["slurm"].abilities, request) == []
     assert unsupported(Abilities(frozenset()), Request(cores=8)) == []
+
+
+def test_each_setting_of_a_site_is_on_the_page() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "schedulers.md").read_text()
+    for name, adapter in (("slurm", Slurm), ("sge", SGE), ("pbs", PBS)):
+        _, _, text = page.partition(f"\n## {name}\n")
+        rows = re.findall(r"^\|([^|]*)\|", text.partition("\n## ")[0], re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", "".join(rows))) == adapter.switches.keys(), name
 
 
 def test_what_a_site_names_becomes_possible() -> None:
