@@ -141,3 +141,9 @@ def no_job(path: str) -> HpcmakeError:
         f"`{path}` is a source: no job makes it",
         Note("help", f"`hpcmake why {path}` tells which jobs need it"),
     )
+
+
+def bad_interval(text: str) -> HpcmakeError:
+    """`--every` with something that is no time."""
+    cure = Note("help", "a time has a unit: `--every 10m`, `--every 30s`")
+    return _error("bad-interval", f"`--every {text}` is no time", cure)

@@ -21,6 +21,7 @@ from buildhpc.diagnostics import HpcmakeError, Problem
 from buildhpc.messages import clusters as messages
 from buildhpc.plan.arrays import Place, Shape
 from buildhpc.plan.window import Waiting, choose, stranded
+from buildhpc.run.cancelling import cancel
 from buildhpc.run.clusters import Clusters, Site
 from buildhpc.run.follow import Finding, Flight, Missing
 from buildhpc.run.slices import Draft, drafts
@@ -297,14 +298,10 @@ class Advance:
                 run.standings[number] = Standing("waiting", max(0, tried - 1))
                 del run.flights[number]
 
-    def _cancel(self, spent: Iterable[InFlight]) -> None:
+    def _cancel(self, spent: Sequence[InFlight]) -> None:
         """Cancel scheduler jobs that have nothing to do any more."""
-        ids: dict[str, list[str]] = {}
-        for flight in spent:
-            if flight.id is not None:
-                ids.setdefault(flight.cluster, []).append(flight.id)
-        for alias, some in ids.items():
-            self._clusters.site(alias).cancel(some)
+        if spent:
+            cancel(self._clusters, spent, submissions.in_flight(self._state))
 
     def _submit(self, run: _Run, step: Step) -> None:
         """Submit what can be, as far as there is room."""

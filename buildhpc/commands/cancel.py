@@ -1,0 +1,113 @@
+"""Stop jobs: those that a scheduler has, and those that run on this machine.
+
+What needs a job that was cancelled is skipped. Files of jobs that are done stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildhpc.state.database import State
+    from buildhpc.state.queries import JobRow
+
+_GONE_S = 60.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `cancel`."""
+    from buildhpc.commands.pick import pick_arguments
+
+    pick_arguments(parser, "jobs of this run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Cancel the jobs that are meant. Returns the exit code. Raises: HpcmakeError."""
+    from buildhpc.commands.common import confirmed
+    from buildhpc.commands.pick import counted, known_state, picked, show_some
+    from buildhpc.state import inbox
+
+    inbox.glance(Path.cwd())
+    state = known_state()
+    found = [job for job in picked(state, args, "cancel") if job.claim is not None]
+    names = [job.name for job in found]
+    if not found:
+        print("nothing to cancel: no run has such a job")
+        return 0
+    if args.dry_run:
+        show_some("would cancel", names)
+        return 0
+    if not confirmed(f"{counted(len(found))} would be cancelled", yes=args.yes):
+        return 0
+    return _cancel(state, found)
+
+
+def _cancel(state: State, jobs: Sequence[JobRow]) -> int:
+    from buildhpc.commands.pick import counted
+    from buildhpc.state import cluster_runs
+
+    on_clusters = set(cluster_runs.open_cluster_runs(state))
+    by_run: dict[int, list[JobRow]] = {}
+    for job in jobs:
+        assert job.claim is not None
+        by_run.setdefault(job.claim, []).append(job)
+    stopped = 0
+    left: list[str] = []
+    for run_, some in by_run.items():
+        if run_ in on_clusters:
+            number, there = _on_cluster(state, run_, [job.name for job in some])
+            left += there
+        else:
+            number = _here(state, run_, some)
+        stopped += number
+    print(f"{counted(stopped)} cancelled")
+    if left:
+        print(f"still in the queue: {' '.join(left[:20])}", file=sys.stderr)
+    return 1 if left else 0
+
+
+def _on_cluster(state: State, run_: int, names: Sequence[str]) -> tuple[int, list[str]]:
+    """Cancel jobs of a run on clusters; how many, and the ids that do not go away."""
+    from buildhpc.commands.moving import advance_of, clusters_of
+    from buildhpc.run.cancelling import cancel, wait_until_gone
+    from buildhpc.state import cluster_runs, submissions
+
+    clusters = clusters_of(cluster_runs.options(state, run_))
+    stopped = cluster_runs.cancel(state, run_, names)
+    ended = [*stopped.spent, *stopped.running]
+    attempts = {flight.attempt for flight in ended}
+    going = [each for each in submissions.in_flight(state) if each.attempt not in attempts]
+    ids = cancel(clusters, ended, going)
+    left = wait_until_gone(clusters, ids, _GONE_S)
+    advance = advance_of(state, clusters)
+    advance.step(look=True)
+    return len(stopped.jobs) + len(stopped.running), [id_ for some in left.values() for id_ in some]
+
+
+def _here(state: State, run_: int, jobs: Sequence[JobRow]) -> int:
+    """End jobs that run on this machine; of a whole run, the hpcmake that runs them."""
+    from buildhpc.state.owners import process_start
+    from buildhpc.state.queries import attempts, runs
+
+    (row,) = [each for each in runs(state) if each.id == run_]
+    if row.host != socket.gethostname():
+        print(f"left alone: run {run_} is on `{row.host}`, process {row.pid}", file=sys.stderr)
+        return 0
+    running = [job for job in jobs if job.state == "running"]
+    if len(jobs) > len(running):
+        # Jobs that wait have no process of their own: the run itself is asked to end.
+        os.kill(row.pid, signal.SIGINT)
+        return len(jobs)
+    for job in running:
+        used = attempts(state, job.name)[-1].used
+        if used.pid and process_start(used.pid) is not None:
+            os.killpg(used.pid, signal.SIGTERM)
+    return len(running)

@@ -1,0 +1,113 @@
+"""Run again what failed, was skipped, cancelled or lost, and nothing else.
+
+A run on a cluster that still goes on takes its jobs back; else a new run begins, with the
+options of the one that had the jobs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from buildhpc.state.database import State
+    from buildhpc.state.queries import JobRow, RunRow
+
+_AGAIN = ("failed", "skipped", "cancelled", "lost")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `retry`."""
+    from buildhpc.commands.pick import pick_arguments
+
+    pick_arguments(parser, "jobs of this run")
+    add = parser.add_argument
+    add("-j", "--jobs", type=int, metavar="N", help="cores to use, where jobs run here")
+    add("-k", "--keep-going", action="store_true", help="after a failure, go on with the rest")
+    add("--cluster", metavar="NAME", help="run them on this cluster instead")
+    add("--detach", action="store_true", help="submit to the cluster, and do not wait")
+    add("-q", "--quiet", action="store_true", help="say nothing but errors")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Retry the jobs that are meant. Returns the exit code. Raises: HpcmakeError."""
+    from buildhpc.commands.pick import known_state, picked, show_some
+    from buildhpc.state import inbox
+
+    inbox.glance(Path.cwd())
+    state = known_state()
+    named = args.words or args.state is not None or args.run is not None
+    args.all = args.all or not named
+    found = [job for job in picked(state, args, "retry") if job.state in _AGAIN]
+    if not found:
+        print("nothing to retry: no such job failed, was skipped, cancelled or lost")
+        return 0
+    if args.dry_run:
+        show_some("would retry", [job.name for job in found])
+        return 0
+    taken = set() if args.cluster else _taken_back(state, found)
+    rest = [job for job in found if job.name not in taken]
+    if taken and not args.quiet:
+        show_some("submitted again:", sorted(taken))
+    return _new_run(args, state, rest) if rest else 0
+
+
+def _taken_back(state: State, jobs: Sequence[JobRow]) -> set[str]:
+    """The jobs that runs on clusters which go on have taken back, and submitted."""
+    from buildhpc.commands.moving import advance_of, clusters_of
+    from buildhpc.state import cluster_runs
+
+    taken: set[str] = set()
+    for run_ in cluster_runs.open_cluster_runs(state):
+        taken.update(cluster_runs.retry(state, run_, [job.name for job in jobs]))
+    if taken:
+        run_ = cluster_runs.open_cluster_runs(state)[0]
+        advance_of(state, clusters_of(cluster_runs.options(state, run_))).step(look=False)
+    return taken
+
+
+def _new_run(args: argparse.Namespace, state: State, jobs: Sequence[JobRow]) -> int:
+    """Build what the jobs make."""
+    from buildhpc.cli import main
+    from buildhpc.state.queries import runs
+
+    last = next((each for each in reversed(runs(state)) if each.id == jobs[-1].run), None)
+    return main([*_options(args, last), *_targets(args, state, last, jobs)])
+
+
+def _options(args: argparse.Namespace, last: RunRow | None) -> list[str]:
+    """The options of the last run of the jobs, under those that are given now."""
+    before = last.options if last else {}
+    words = ["-k"] if args.keep_going else []
+    words += ["-q"] if args.quiet else []
+    words += ["--detach"] if args.detach else []
+    cluster = args.cluster or before.get("cluster")
+    words += ["--cluster", cluster] if cluster else []
+    for option in before.get("cluster_options", ()):
+        words += ["--cluster-option", option]
+    number = args.jobs if args.jobs is not None else before.get("jobs")
+    words += ["-j", str(number)] if number is not None and not cluster else []
+    pipefile = args.file or before.get("pipefile")
+    words += ["-f", pipefile] if pipefile else []
+    for setting in args.set or before.get("set", ()):
+        words += ["--set", setting]
+    return words
+
+
+def _targets(
+    args: argparse.Namespace, state: State, last: RunRow | None, jobs: Sequence[JobRow]
+) -> list[str]:
+    """A file, or a rule, for each of the jobs, as far as the Pipefile still has them."""
+    from buildhpc.commands.common import find_pipefile
+    from buildhpc.plan.choice import Choice
+    from buildhpc.project import open_project
+
+    before = last.options if last else {}
+    pipefile = find_pipefile(args.file or before.get("pipefile"))
+    project = open_project(pipefile, args.set or before.get("set", ()))
+    graph = project.graph(Choice(last.targets if last else ()), state)
+    names = {job.name for job in jobs}
+    made = [job for job in graph.jobs if job.name in names]
+    return ["--", *(f"./{job.outputs[0]}" if job.outputs else job.rule.name for job in made)]

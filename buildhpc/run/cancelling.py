@@ -1,0 +1,66 @@
+"""Cancels scheduler jobs in few calls, and sees to it that they are gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+
+from buildhpc.run.clusters import Clusters
+from buildhpc.state.flights import InFlight
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 5.0
+_GONE = ("ended", "unknown")
+
+
+def cancel(
+    clusters: Clusters, flights: Sequence[InFlight], left: Iterable[InFlight] = ()
+) -> dict[str, list[str]]:
+    """Cancel the scheduler jobs of attempts. Returns cluster -> the ids that were cancelled.
+
+    left: attempts that go on; an array with none of these is cancelled as a whole.
+    """
+    kept = {each.place.submission for each in left}
+    ids: dict[str, dict[str, None]] = {}
+    for flight in flights:
+        if flight.id is not None:
+            whole = clusters.site(flight.cluster).scheduler.whole(flight.id)
+            id_ = flight.id if flight.place.submission in kept else whole
+            ids.setdefault(flight.cluster, {})[id_] = None
+    for alias, some in ids.items():
+        clusters.site(alias).cancel(list(some))
+    return {alias: list(some) for alias, some in ids.items()}
+
+
+def wait_until_gone(
+    clusters: Clusters, ids: dict[str, list[str]], limit_s: float
+) -> dict[str, list[str]]:
+    """Wait until cancelled jobs have left the queue; cluster -> those that had not in time."""
+    deadline = time.monotonic() + limit_s
+    pause_s = _FIRST_PAUSE_S
+    left = {alias: some for alias, some in ids.items() if some}
+    while left:
+        left = {
+            alias: some
+            for alias, ids_ in left.items()
+            if (some := _still_there(clusters, alias, ids_))
+        }
+        if not left or time.monotonic() + pause_s > deadline:
+            break
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    return left
+
+
+def _still_there(clusters: Clusters, alias: str, ids: Collection[str]) -> list[str]:
+    site = clusters.site(alias)
+    queue = site.look(fresh=True)
+    if queue is None:
+        return list(ids)
+    there = {
+        id_
+        for each in queue.values()
+        if each.state not in _GONE
+        for id_ in (each.id, site.scheduler.whole(each.id))
+    }
+    return [id_ for id_ in ids if id_ in there]
