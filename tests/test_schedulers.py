@@ -704,7 +704,8 @@ def test_lists_of_elements(text: str, found: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("time_s", "warn_s", "found"), [(3600, 60, True), (239, 60, False), (3600, 0, False)]
+    ("time_s", "warn_s", "found"),
+    [(3600, 60, True), (600, 60, True), (599, 60, False), (3600, 0, False)],
 )
 def test_a_warning_is_asked_for_where_there_is_time_for_it(
     time_s: int, warn_s: int, found: bool

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from buildhpc.schedulers.protocol import Answer, Ask, UnreadableError
 
 # A warning takes from the time that a job may use, so short jobs get none.
-_WORTH_WARNING = 4
+_WORTH_WARNING = 10
 _SHOWN = 300
 _PLAIN = re.compile(r"[\w@%+=:,./^~*!?&|()\[\]<>-]+", re.ASCII)
 
