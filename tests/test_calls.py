@@ -207,7 +207,7 @@ def test_what_is_missing_on_another_host_is_told(host: Host, tmp_path: Path) -> 
         call(far(host), ["true"], str(tmp_path / "none"))
     assert (caught.value.exit_code, str(caught.value)) == (
         3,
-        f"error[no-folder]: cluster `gpu`: `127.0.0.1` has no folder `{tmp_path}/none`\n"
+        f"error[no-shared-folder]: cluster `gpu`: `127.0.0.1` has no folder `{tmp_path}/none`\n"
         " = help: the folder has to be on a file system that both machines share",
     )
 

@@ -17,12 +17,36 @@ from pathlib import Path
 
 import pytest
 
-from buildhpc.messages import call, commands, language, plan, rules, schedulers
+from buildhpc.messages import call, calls, commands, language, plan, rules, schedulers, sites
 
 GOLDEN = Path(__file__).parent / "golden" / "errors.txt"
 # What becomes known when a job's turn has come is told as the job's failure.
 OF_A_JOB = {"plan.missing_input"}
 HPCMAKE = 'hpcmake() { "$PYTHON" -m buildhpc.cli "$@"; }\n'
+# `site CLUSTER OPTION...` has a cluster take a job of 4 cores, 64 GiB and 2 hours;
+# `reach CLUSTER HOST FOLDER COMMAND...` runs a command of its scheduler.
+HPCMAKE += """
+site() { "$PYTHON" -c '
+import sys
+from buildhpc.diagnostics import HpcmakeError
+from buildhpc.schedulers.protocol import Request
+from buildhpc.sites import read_sites
+asked = Request(cores=4, mem_mib=65536, time_s=7200)
+try:
+    read_sites(".", sys.argv[2:], sys.argv[1]).cluster(sys.argv[1]).placed(asked, "map s=1")
+except HpcmakeError as error:
+    print(error, file=sys.stderr)
+' "$@"; }
+reach() { "$PYTHON" -c '
+import sys
+from buildhpc.diagnostics import HpcmakeError
+from buildhpc.run.calls import Place, call
+try:
+    call(Place(*sys.argv[1:3]), sys.argv[4:], sys.argv[3])
+except HpcmakeError as error:
+    print(error, file=sys.stderr)
+' "$@"; }
+"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +81,10 @@ def said(part: Part, folder: Path) -> str:
     done = subprocess.run(
         ["bash", "-c", HPCMAKE + part.script],
         cwd=folder, capture_output=True, text=True, timeout=100, check=False,
-        stdin=subprocess.DEVNULL, env={**os.environ, "PYTHON": sys.executable, "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL, env={
+            **os.environ, "PYTHON": sys.executable, "LC_ALL": "C.UTF-8",
+            "XDG_CONFIG_HOME": str(folder / "config"),
+        },
     )  # fmt: skip
     text = done.stderr.replace(str(folder), "/folder").replace(socket.gethostname(), "HOST")
     text = re.sub(r"process \d+", "process 4711", text)
@@ -79,7 +106,7 @@ def test_a_message_is_shown_in_full(
 
 def messages() -> Iterator[tuple[str, str]]:
     """Names of the functions that make messages, each with its slug."""
-    for module in (rules, plan, language, call, commands, schedulers):
+    for module in (rules, plan, language, call, commands, schedulers, sites, calls):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             own = function.__module__ == module.__name__ and not name.startswith("_")
             code = inspect.getsource(function)

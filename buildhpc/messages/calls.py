@@ -46,7 +46,7 @@ def unreachable(cluster: str, host: str, said: str) -> HpcmakeError:
 def no_folder(cluster: str, host: str, folder: str) -> HpcmakeError:
     """The working folder is not there on the host of a cluster."""
     return _error(
-        "no-folder",
+        "no-shared-folder",
         f"cluster `{cluster}`: `{host}` has no folder `{folder}`",
         Note("help", "the folder has to be on a file system that both machines share"),
     )

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from buildhpc.quantities import Size, quantity
 from buildhpc.schedulers.protocol import (
     Abilities,
     Answer,
@@ -29,8 +30,8 @@ _ID = re.compile(r"[a-z0-9]+-[0-9]+\n")
 class Local:
     """The queue of this machine, a program beside this module.
 
-    Switches: `spool` the folder it lives in, on a local disk; `cores`, `mem` (MiB) what its jobs
-    may use together, by default all that the machine has; `python` the interpreter it runs under.
+    Switches: `spool` the folder it lives in, on a local disk; `cores`, `mem` (a size, or MiB) what
+    its jobs may use together, by default all that the machine has; `python` what it runs under.
     Words for `options`: `--grace=SECONDS` between SIGTERM and SIGKILL, 30 by default.
     """
 
@@ -53,7 +54,10 @@ class Local:
         program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "local_queue.py")
         self._program = [said.get("python") or sys.executable, "-I", "-S", program]
         self._spool = _options(said, "spool")
-        self._limits = _options(said, "cores", "mem")
+        self._limits = _options(said, "cores")
+        if "mem" in said:
+            size = quantity(said["mem"])
+            self._limits += ["--mem", str(size.mb) if isinstance(size, Size) else said["mem"]]
 
     def script(self, ask: Ask) -> str:
         """See `Scheduler.script`."""
