@@ -79,7 +79,7 @@ class ClusterRun:
         )
         array = ToSubmit("gpu", len(jobs), jobs, tuple(links), "map")
         texts = {f"digest{number}": f"text {number}" for number in numbers}
-        slice_ = open_slice(self.state, self.run, [array], "hm-", texts)
+        slice_ = open_slice(self.state, self.run, [array], texts)
         if slice_ is not None and name:
             ids = [f"9{slice_.id}_{element}" for element in range(len(jobs))]
             submission = slice_.submissions[0].id

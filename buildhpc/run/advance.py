@@ -8,7 +8,6 @@ hpcmake. All of it is decided by the state and the plan file.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from buildhpc.run.clusters import Clusters, Site
 from buildhpc.run.follow import Finding, Flight, Missing
 from buildhpc.run.slices import Draft, drafts
 from buildhpc.run.submitter import Conduct, Report, Submitter, Try, element_ids
+from buildhpc.schedulers.protocol import Queued
 from buildhpc.state import cluster_runs, inbox, submissions
 from buildhpc.state.claims import JobToClaim, has_others
 from buildhpc.state.cluster_runs import Standing
@@ -107,7 +107,6 @@ class Advance:
         self._missing: dict[str, Missing] = {}
         self._full_until_s: dict[str, float] = {}
         self._tidied: dict[int, int] = {}
-        self._stem = name_stem(os.path.abspath(state.folder))
 
     @property
     def unsure(self) -> bool:
@@ -187,8 +186,16 @@ class Advance:
             mine = [_flight(each) for each in flights if each.cluster == alias]
             missing = self._missing.setdefault(alias, Missing(site.settings.grace_s))
             ends = site.ends(missing.ids(mine, queue))
+            self._cancel_strays(site, queue)
             findings = missing.judge(mine, queue, ends, time.monotonic())
             self._found(findings, {each.attempt: each for each in flights}, step)
+
+    def _cancel_strays(self, site: Site, queue: Mapping[str, Queued]) -> None:
+        """Cancel what turned up after it was taken back: nothing knows of it, nor releases it."""
+        names = submissions.taken_back(self._state)
+        strays = {site.scheduler.whole(q.id) for q in queue.values() if q.name in names}
+        if strays:
+            site.cancel(sorted(strays))
 
     def _found(
         self, findings: Sequence[Finding], flights: Mapping[int, InFlight], step: Step
@@ -372,9 +379,7 @@ class Advance:
             return None
         needed = {each for number in left for each in run.plan[number].after}
         retried = any(each.planned.retries for each in tries.values())
-        submitter = Submitter(
-            self._state, self._clusters, run.id, self._conduct(run.id), self._stem
-        )
+        submitter = Submitter(self._state, self._clusters, run.id, self._conduct(run.id))
         return submitter.submit(
             made,
             tries,
@@ -432,11 +437,6 @@ class Advance:
                 return
             self._remove(free)
         self._tidied[run.id] = len(done)
-
-
-def name_stem(folder: str) -> str:
-    """What names at schedulers begin with, for all runs of a folder."""
-    return "h" + hashlib.sha256(folder.encode(errors="surrogateescape")).hexdigest()[:6]
 
 
 def _flight(each: InFlight) -> Flight:

@@ -66,19 +66,13 @@ class Report:
 
 
 class Submitter:
-    """Submits the slices of one run.
+    """Submits the slices of one run."""
 
-    stem: what names at the schedulers begin with, a letter first.
-    """
-
-    def __init__(
-        self, state: State, clusters: Clusters, run: int, conduct: Conduct, stem: str
-    ) -> None:
+    def __init__(self, state: State, clusters: Clusters, run: int, conduct: Conduct) -> None:
         self._state = state
         self._clusters = clusters
         self._run = run
         self._conduct = conduct
-        self._stem = stem
         self._folder = os.path.abspath(state.folder)
         self._home = os.path.abspath(state.home)
 
@@ -100,7 +94,6 @@ class Submitter:
             self._state,
             self._run,
             [self._to_submit(draft, tries) for draft in drafts],
-            self._stem,
             {each.details["recipe"]: each.details["text"] for each in tries.values()},
         )
         if opened is None:

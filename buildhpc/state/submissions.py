@@ -104,14 +104,13 @@ def open_slice(
     state: State,
     run: int,
     arrays: Sequence[ToSubmit],
-    stem: str,
     texts: Mapping[str, str] | None = None,
 ) -> Slice | None:
     """Record that jobs are about to be submitted, by this process.
 
-    stem: what names at the scheduler begin with, a letter first. texts: digest -> the compared
-    text of the recipes. None: one of the jobs is not waiting for this run any more, so that
-    there is another choice to be made; nothing was recorded. 10,000 jobs take 0.5 s CPU.
+    texts: digest -> the compared text of the recipes. None: one of the jobs is not waiting for
+    this run any more, so that there is another choice to be made; nothing was recorded. 10,000
+    jobs take 0.5 s CPU.
     """
     (state.home / "inbox").mkdir(parents=True, exist_ok=True)
     with state.transaction() as connection:
@@ -121,7 +120,7 @@ def open_slice(
             return None
         slice_ = _begin(connection, run, state.now_s())
         manifest = f"{state.home.name}/run-{run}/slice-{slice_}.jsonl"
-        made = _submissions(connection, run, slice_, arrays, stem)
+        made = _submissions(connection, arrays)
         _write_submissions(connection, (run, slice_, manifest, state.now_s()), arrays, made)
         rows = _insert(connection, run, arrays, made, ids)
         write_changes(connection, run, change_counter(state.found), rows)
@@ -155,17 +154,21 @@ def _begin(connection: Connection, run: int, now_s: float) -> int:
     return cursor.lastrowid
 
 
-def _submissions(
-    connection: Connection, run: int, slice_: int, arrays: Sequence[ToSubmit], stem: str
-) -> list[Submission]:
+def _submissions(connection: Connection, arrays: Sequence[ToSubmit]) -> list[Submission]:
     last = connection.execute("SELECT coalesce(max(id), 0) FROM submission").fetchone()[0]
     # Numbers may come again when runs are forgotten; names at a scheduler never may.
-    drawn = f"{run}-{slice_}-{os.urandom(3).hex()}"
+    drawn = os.urandom(4).hex()
     firsts = accumulate((max(1, array.elements) for array in arrays), initial=0)
     return [
-        Submission(last + place, f"{stem}{_ODD.sub('_', array.label)}-{drawn}-{place}", first)
+        Submission(last + place, f"{_label(array.label)}.{drawn}-{place}", first)
         for place, (array, first) in enumerate(zip(arrays, firsts, strict=False), 1)
     ]
+
+
+def _label(text: str) -> str:
+    """What a name at a scheduler begins with, so that people know what it is."""
+    known = _ODD.sub("_", text)
+    return known if known[:1].isalpha() else f"x{known}"
 
 
 def _write_submissions(
@@ -343,3 +346,12 @@ def in_flight(state: State, run: int | None = None) -> list[InFlight]:
 def verdict(state: State, ends: Sequence[End]) -> list[InFlight]:
     """Record the ends of attempts that left no receipt; returns those that had not ended yet."""
     return end_attempts(state, ends)
+
+
+def taken_back(state: State) -> set[str]:
+    """The names of submissions that were taken back since no queue had them.
+
+    One may turn up all the same, where the command that submitted it took its time.
+    """
+    query = "SELECT name FROM submission WHERE state = 'gone' AND scheduler_id IS NULL"
+    return state.read(lambda connection: {row[0] for row in connection.execute(query)})
