@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from real_schedulers import Cluster, Pbs, Sge, Slurm
+from real_schedulers import Cluster, Pbs, Sge, Slurm, script
 
 FIRST_PORT = int(os.environ.get("HPCMAKE_CLUSTERS_PORT", "17300"))
 
@@ -117,6 +117,25 @@ def test_slurm_starts_nothing_on_a_drained_node(slurm: Slurm) -> None:
     slurm.wait_for(lambda: "ReqNodeNotAvail" in reason(slurm, job), "why it waits")
     slurm.fault("node-up", "1")
     slurm.wait_for_state(job, "COMPLETED")
+
+
+@pytest.mark.breaks
+def test_a_slurm_that_is_found_broken_is_booted_anew(slurm: Slurm) -> None:
+    slurm.fault("node-down", "1")
+    slurm.fault("controller-down")
+    done = script("slurm-up", slurm.name)
+    assert done.returncode == 0, done.stderr
+    job = slurm.submit("-w", f"{slurm.name}1", "--wrap", "true")
+    slurm.wait_for_state(job, "COMPLETED")
+
+
+@pytest.mark.breaks
+def test_an_sge_that_is_found_broken_is_booted_anew(sge: Sge) -> None:
+    sge.fault("execd-down")
+    done = script("sge-up")
+    assert done.returncode == 0, done.stderr
+    job = sge.submit("-b", "y", "-N", "job", "true")
+    sge.wait_for(lambda: sge.accounted(job), "accounted")
 
 
 def test_sge_runs_a_job_as_who_submitted_it(sge: Sge) -> None:

@@ -5,7 +5,7 @@
 #                          in it: its path may have some 60 characters.
 #   HPCMAKE_CLUSTERS_PORT  the first of 200 TCP ports, all on loopback only (17300)
 set -euo pipefail
-export LC_ALL=C
+export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 umask 022
 
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -101,6 +101,6 @@ name_is_loopback() {
     address=$(getent ahostsv4 "$host" | awk 'NR == 1 { print $1 }') || true
     case $address in 127.*) return ;; esac
     say "adding '127.0.0.1 $host' to /etc/hosts"
-    { echo "127.0.0.1 $host"; cat /etc/hosts; } >"$base/hosts"
+    { echo "127.0.0.1 $host"; cat /etc/hosts 2>/dev/null || true; } >"$base/hosts"
     cat "$base/hosts" >/etc/hosts # not moved: the file may be mounted
 }
