@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 from runners import RUN, Bed, until
 
-from buildhpc.run import runner
+from buildhpc import disk
+from buildhpc.plan.stamps import Stamp
+from buildhpc.run import readiness, runner
+from buildhpc.run.readiness import Made
 from buildhpc.state import receipts
 from buildhpc.state.receipts import Ended, Key
 
@@ -236,6 +239,28 @@ def test_a_late_input_is_waited_for(bed: Bed, planned: bool) -> None:
     ended = bed.ended(1)
     assert ended.outcome.state == "done"
     assert ended.outcome.ended_s - bed.begun(1).started_s >= 1.0
+
+
+def test_a_file_server_is_asked_anew(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    bed.job("touch made", ["made"])
+    bed.job("touch out", ["out"], ["made"], {0: ["made"]})
+    monkeypatch.chdir(bed.folder)
+    bed.write("made")
+    look, listdir = disk.look, os.listdir
+    listed: list[str] = []
+
+    def cached(path: str) -> Stamp | None:
+        return look(path) if listed else None
+
+    def server(path: str) -> list[str]:
+        listed.append(path)
+        return listdir(path)
+
+    made: Made = {"job0": {"made": look("made")}}
+    monkeypatch.setattr(disk, "look", cached)
+    monkeypatch.setattr(os, "listdir", server)
+    assert readiness.unready(bed.jobs[1], made, 10.0, lambda _: True) is None
+    assert listed == ["."]
 
 
 def test_an_input_that_nobody_makes_and_is_missing_is_a_failure(bed: Bed) -> None:
