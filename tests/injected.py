@@ -21,7 +21,7 @@ def injected(pipe: Pipe, what: str, *paths: str, calls: str = "all") -> Pipe:
         warnings.warn(reason, stacklevel=2)
         pytest.skip(reason)
     # The tracer is a grandchild: what is started, signalled and waited for is hpcmake.
-    strace = ["strace", "-D", "--quiet=attach,path-resolution", "-o", str(log_of(pipe))]
+    strace = ["strace", "-D", "-ttt", "--quiet=attach,path-resolution", "-o", str(log_of(pipe))]
     for path in paths:
         strace += ["-P", path, "-P", str(pipe.path(path))]
     return Pipe(pipe.folder, [*strace, "-e", f"trace={calls}", "-e", f"inject={what}"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Build, or show what a build would do. Returns the exit code."""
     from buildhpc.commands.common import choice_of, find_pipefile
 
+    _hear_sigint()
     pipefile = find_pipefile(args.file)
     choice = choice_of(args)
     key = fresh.request_key(pipefile, args.set, choice, os.environ.get("PYTHONPATH"))
@@ -38,6 +41,13 @@ def run(args: argparse.Namespace) -> int:
             _say_nothing_to_do(args, found.jobs)
             return 0
     return _Build(args, pipefile, choice, key).run(found)
+
+
+def _hear_sigint() -> None:
+    """Let SIGINT end a build also where `&` in a script has it ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        with suppress(ValueError):  # outside the main thread, which no signal interrupts
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _say_nothing_to_do(args: argparse.Namespace, jobs: int) -> None:
