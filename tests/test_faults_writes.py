@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -152,3 +153,17 @@ def _recovers(stage: Stage) -> None:
     if stage.name == "a build of what changed":
         again = [line for line in scene.log() if line.startswith("begin out/1.")]
         assert len(again) == 3, again
+
+
+def test_what_a_killed_build_left_of_the_cache_goes_and_what_is_being_written_stays(
+    pipe: Pipe,
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left, written = (f".hpcmake/cache/syntax-0.{pid}" for pid in (ended.pid, os.getpid()))
+    pipe.write(left, "half")
+    pipe.write(written, "half")
+    pipe.write("Pipefile", 'rule a:\n    output: "a"\n    shell: "touch a"\n')
+    pipe.check("-q")
+    assert not pipe.exists(left)
+    assert pipe.exists(written)

@@ -58,10 +58,23 @@ def write_cache(path: Path, data: bytes) -> None:
 
 
 def forget_oldest(folder: Path, pattern: str, kept: int) -> None:
-    """Remove files of the cache but for the `kept` newest; what cannot go is no harm."""
+    """Remove files of the cache but for the `kept` newest, and what killed processes left.
+
+    What cannot go is no harm. Nor is it if a process of another host finds its file gone.
+    """
     try:
         found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
-        for path in found[:-kept]:
+        whole = [path for path in found if not path.suffix]
+        left = [path for path in found if path.suffix and not _is_written(path)]
+        for path in [*whole[:-kept], *left]:
             path.unlink(missing_ok=True)
     except OSError:
         pass
+
+
+def _is_written(private: Path) -> bool:
+    """Whether the process lives that writes this file; see `write_cache`."""
+    from buildhpc.state.owners import process_start
+
+    pid = private.suffix[1:]
+    return pid.isdecimal() and process_start(int(pid)) is not None
