@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -188,6 +189,19 @@ def test_a_far_command_that_hangs_is_given_up_and_the_next_one_works(
     answer = call(far(host), ["bash", "-c", "echo 5; sleep 1000"], str(tmp_path), longest_s=3)
     assert answer == Answer(None, "5\n", "")
     assert call(far(host), ["echo", "6"], str(tmp_path)) == Answer(0, "6\n", "")
+
+
+def test_a_connection_that_hangs_is_given_up_and_made_anew(host: Host, tmp_path: Path) -> None:
+    call(far(host), ["true"], str(tmp_path))
+    words = [*calls._ssh(far(host)), "-O", "check", host.name]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stderr
+    master = int(said.partition("pid=")[2].partition(")")[0])
+    os.kill(master, signal.SIGSTOP)
+    try:
+        assert call(far(host), ["true"], str(tmp_path), longest_s=1).code is None
+        assert call(far(host), ["echo", "6"], str(tmp_path)) == Answer(0, "6\n", "")
+    finally:
+        os.kill(master, signal.SIGKILL)
 
 
 def test_a_connection_that_is_lost_leaves_the_answer_open(host: Host, tmp_path: Path) -> None:

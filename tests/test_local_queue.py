@@ -258,7 +258,7 @@ def test_cancelling_what_waits_and_what_is_waited_for(queue: Queue) -> None:
 
 ESCAPES = """\
 trap 'echo told >> told' TERM
-setsid bash -c 'trap "" TERM HUP; echo $$ >> pids; sleep 1000 & echo $! >> pids; wait' &
+(setsid bash -c 'trap "" TERM HUP; echo $$ >> pids; sleep 1000 & echo $! >> pids; wait' &)
 (trap "" TERM; echo $BASHPID >> pids; exec sleep 1000) &
 echo $$ >> pids
 while :; do wait; done
@@ -296,9 +296,9 @@ for second in {1..100}; do sleep 1 & wait; done
 
 
 def test_the_end_of_the_time_is_told_then_asked_for_then_enforced(queue: Queue) -> None:
-    request = Request(time_s=4, options=("--grace=1",))
+    request = Request(time_s=4, options=("--warn=1", "--grace=1"))
     started_s = time.monotonic()
-    job = queue.submit(LIMIT, request, warn_s=1)
+    job = queue.submit(LIMIT, request)
     assert queue.ends(job) == ["timeout"]
     assert 5 <= time.monotonic() - started_s < 10
     assert queue.text() == "USR1\nTERM\n"

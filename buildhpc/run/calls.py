@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import selectors
@@ -13,7 +14,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import calls as messages
 from buildhpc.schedulers.protocol import Answer
 
@@ -192,16 +192,26 @@ def _ssh(place: Place) -> list[str]:
     options = ["BatchMode=yes", "ConnectTimeout=20", "ServerAliveInterval=15", "LogLevel=ERROR"]
     try:
         folder = private_folder("ssh")
-        options += ["ControlMaster=auto", "ControlPersist=120", f"ControlPath={folder}/%C"]
+        options += ["ControlMaster=auto", "ControlPersist=120"]
+        options.append(f"ControlPath={os.path.join(folder, _connection(place))}")
     except OSError:
         options.append("ControlMaster=no")
     return ["ssh", "-T", *place.ssh, *(word for each in options for word in ("-o", each))]
 
 
+def _connection(place: Place) -> str:
+    """The name of the shared connection to a host."""
+    words = "\0".join((place.host, *place.ssh))
+    return hashlib.sha256(words.encode(errors="surrogateescape")).hexdigest()[:24]
+
+
 def _disconnect(place: Place, env: Mapping[str, str]) -> None:
+    """End the shared connection, or at least let nobody use it."""
     try:
-        _run([*_ssh(place), "-O", "exit", place.host], "/", env, b"", 5.0)
-    except (OSError, HpcmakeError):
+        answer = _run([*_ssh(place), "-O", "exit", place.host], "/", env, b"", 5.0)
+        if answer.code is None:
+            os.unlink(os.path.join(private_folder("ssh"), _connection(place)))
+    except OSError:
         return
 
 

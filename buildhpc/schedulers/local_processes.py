@@ -142,6 +142,7 @@ class Processes:
         """Kill all processes of an element: its group, those below it, those with its mark."""
         pid, mark = element.start["pid"], f"{_MARK}={element.id}".encode()
         below = {each.pid for each in processes.tree(pid)} if self._alive(element) else set()
+        self.signal(element, signal.SIGKILL)  # all at once, so that none tells of another's end
         for each in processes.pids():
             if each in below or mark in _environment(each):
                 _send(each, signal.SIGKILL)
