@@ -56,6 +56,7 @@ EXCEPTIONS = {
     ("state/receipts.py", "buildhpc.run.spec"): "the outcome that is in a receipt, a plain value",
     ("state/recorder.py", "buildhpc.run.spec"): "types: what is recorded of an attempt",
     ("commands/completion.py", "buildhpc.cli"): "the options that are completed",
+    ("commands/retry.py", "buildhpc.cli"): "what is run again is a build as people type it",
     ("schedulers/local_server.py", "buildhpc.run.machine"): "what this machine has",
     ("schedulers/local_processes.py", "buildhpc.run"): "`processes`: what runs on this machine",
 }

@@ -98,3 +98,10 @@ def test_accounting_is_asked_where_the_queue_shows_an_end_and_not_which() -> Non
     assert judge(missing, FLIGHT, 0.0, ended) == []
     (finding,) = judge(missing, FLIGHT, 20.0, ended)
     assert finding.kind == "lost"
+
+
+def test_what_somebody_else_has_settled_is_waited_for_no_longer() -> None:
+    missing = Missing(15.0)
+    assert judge(missing, FLIGHT, 0.0) == []
+    assert missing.judge([], {}, {}, 5.0) == []
+    assert not missing.waiting

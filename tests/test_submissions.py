@@ -19,7 +19,6 @@ from buildhpc.state.claims import Foreign
 from buildhpc.state.cluster_runs import (
     cancel,
     end_run_if_over,
-    has_slices,
     open_cluster_runs,
     open_run,
     refuse,
@@ -144,7 +143,7 @@ def test_a_slice_is_known_before_it_is_submitted(state: State) -> None:
     assert slice_.manifest == f".hpcmake/run-{run.run}/slice-{slice_.id}.jsonl"
     (submission,) = slice_.submissions
     assert submission.first == 0
-    assert submission.name.startswith("hm-map-")
+    assert submission.name.startswith("map.")
     assert run.states() == ["queued", "queued", "waiting"]
     assert {record.state for record in intact(state).values()} == {"queued", "waiting"}
     first, second = in_flight(state, run.run)
@@ -333,9 +332,7 @@ def test_cancelling_gives_up_what_has_not_begun_and_tells_what_runs(state: State
 
 def test_a_job_that_no_scheduler_takes_has_failed(state: State) -> None:
     run = ClusterRun(state, 3, {1: [0]}).begin()
-    assert not has_slices(state, run.run)
     run.submit(2)
-    assert has_slices(state, run.run)
     refuse(state, run.run, {name_of(0): "no partition has 900 cores", name_of(2): "too late"})
     assert run.standings() == [("failed", 1), ("waiting", 0), ("queued", 1)]
     assert list(settle(state, run.run, run.plan).jobs) == [name_of(1)]

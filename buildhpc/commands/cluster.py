@@ -63,7 +63,7 @@ class ClusterSession:
                 self._check(graph, plan)
             return self._go(plan, claimed)
         except HpcmakeError:
-            if not cluster_runs.has_slices(self._state, self._run):
+            if not cluster_runs.was_submitted(self._state, self._run):
                 # Nothing was submitted: it is as if nobody had asked.
                 cluster_runs.cancel(self._state, self._run)
                 cluster_runs.end_run_if_over(self._state, self._run)

@@ -13,12 +13,14 @@ from buildhpc.commands.common import warn
 from buildhpc.commands.leftovers import run_folder
 from buildhpc.commands.moving import describer_of, watched
 from buildhpc.diagnostics import HpcmakeError
+from buildhpc.messages import clusters as cluster_messages
 from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Plan
 from buildhpc.rules.model import Pipeline
-from buildhpc.run.advance import Advance, Step
+from buildhpc.run.advance import Advance
 from buildhpc.run.events import Ended, Event, Skipped, Started, Tick, Unneeded
 from buildhpc.run.handlers import run_handlers
+from buildhpc.run.looking import Step
 from buildhpc.run.signals import Signals
 from buildhpc.run.spec import JobSpec, Outcome
 from buildhpc.show.report import FailedJob, Reporter, Summary, failure_text, reporter_for
@@ -66,8 +68,7 @@ class Follower:
 
     def detach(self) -> int:
         """Submit what can be, and leave. Returns the exit code."""
-        step = self._advance.step(look=False)
-        self._warn(step)
+        step = self._first_step()
         refused = [text for (run, _), text in step.refused.items() if run == self._run]
         if not self._args.quiet:
             print(
@@ -78,6 +79,15 @@ class Follower:
             print(f"refused: {text}", file=sys.stderr)
         return 1 if refused else 0
 
+    def _first_step(self) -> Step:
+        """Submit what can be. Raises: messages.cluster_away where nothing can."""
+        step = self._advance.step(look=False)
+        self._warn(step)
+        for alias, words in step.away.items():
+            if not cluster_runs.was_submitted(self._state, self._run):
+                raise cluster_messages.cluster_away(alias, words)
+        return step
+
     def follow(self, theirs: Mapping[str, int]) -> int:
         """Take the run on until it is over, or until the user leaves. Returns the exit code."""
         message = describer_of(self._run, self._pipeline).message
@@ -87,6 +97,7 @@ class Follower:
         started_s = time.monotonic()
         try:
             with Signals(self._leave) as signals:
+                self._first_step()
                 status = self._loop(signals, reporter)
         except BaseException:
             reporter.close()

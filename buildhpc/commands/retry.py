@@ -73,7 +73,9 @@ def _new_run(args: argparse.Namespace, state: State, jobs: Sequence[JobRow]) -> 
     from buildhpc.cli import main
     from buildhpc.state.queries import runs
 
-    last = next((each for each in reversed(runs(state)) if each.id == jobs[-1].run), None)
+    # One that was skipped has no run of its own, and what it needs has.
+    tried = max((job.run for job in jobs if job.run is not None), default=None)
+    last = next((each for each in reversed(runs(state)) if tried in (None, each.id)), None)
     return main([*_options(args, last), *_targets(args, state, last, jobs)])
 
 

@@ -45,6 +45,13 @@ def ended_untold(kind: str, failure: str, words: str) -> str:
     return by
 
 
+def cluster_away(cluster: str, words: str) -> HpcmakeError:
+    """The scheduler took nothing, and does not say that anything is wrong with the jobs."""
+    text = f"cluster `{cluster}` takes no jobs: {words}"
+    cure = "nothing was submitted; try again when its scheduler answers"
+    return HpcmakeError(Problem("cluster-away", text, None, (Note("help", cure),)), exit_code=3)
+
+
 def cannot_express(job: str, cluster: str, words: Sequence[str], span: Span) -> HpcmakeError:
     """A job asks for something that the scheduler of its cluster has no words for."""
     names = {"mem_mib": "mem", "time_s": "time", "gpu_kind": "gpus", "disk_mib": "disk"}

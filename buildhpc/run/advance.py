@@ -12,26 +12,23 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from buildhpc.diagnostics import HpcmakeError, Problem
-from buildhpc.messages import clusters as messages
+from buildhpc.diagnostics import HpcmakeError
 from buildhpc.plan.arrays import Place, Shape
 from buildhpc.plan.window import Waiting, choose, stranded
 from buildhpc.run.cancelling import cancel
 from buildhpc.run.clusters import Clusters, Site
-from buildhpc.run.follow import Finding, Flight, Missing
+from buildhpc.run.looking import Looking, Step, go_on_mark
 from buildhpc.run.slices import Draft, drafts
-from buildhpc.run.submitter import Conduct, Report, Submitter, Try, element_ids
-from buildhpc.schedulers.protocol import Queued
-from buildhpc.state import cluster_runs, inbox, submissions
+from buildhpc.run.submitter import Conduct, Report, Submitter, Try
+from buildhpc.state import cluster_runs, submissions
 from buildhpc.state.claims import JobToClaim, has_others
 from buildhpc.state.cluster_runs import Standing
 from buildhpc.state.database import State
-from buildhpc.state.flights import End, InFlight
-from buildhpc.state.inbox import Folded
+from buildhpc.state.flights import InFlight
 from buildhpc.state.plan_file import PlannedJob, read_plan
 
 # A cluster that took no more jobs is asked again after so long.
@@ -61,28 +58,6 @@ class _Run:
         return [number for number, each in enumerate(self.standings) if each.state in states]
 
 
-@dataclass(slots=True)
-class Step:
-    """What a step found and did.
-
-    told: what runners told. ends: what schedulers told of jobs whose runners could not.
-    skipped: job -> the one it needs, that did not end well. refused: run and number of a job ->
-    why its scheduler does not take it. problems: receipts that could not be read. submitted:
-    how many jobs were. over: run -> how it ended. unanswered: clusters whose queues nobody
-    knows. full: those that take no more now.
-    """
-
-    told: list[Folded] = field(default_factory=list)
-    ends: list[tuple[InFlight, End]] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
-    refused: dict[tuple[int, int], str] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    submitted: int = 0
-    over: dict[int, str] = field(default_factory=dict)
-    unanswered: set[str] = field(default_factory=set)
-    full: set[str] = field(default_factory=set)
-
-
 class Advance:
     """Takes the runs of a folder on, step by step; remembers what it saw from step to step.
 
@@ -104,14 +79,14 @@ class Advance:
         self._late = late
         self._remove = remove
         self._plans: dict[int, Sequence[PlannedJob]] = {}
-        self._missing: dict[str, Missing] = {}
+        self._looking = Looking(state, clusters, self._plan)
         self._full_until_s: dict[str, float] = {}
         self._tidied: dict[int, int] = {}
 
     @property
     def unsure(self) -> bool:
         """Whether the end of some attempt is yet to be judged, by another look."""
-        return any(missing.waiting for missing in self._missing.values())
+        return self._looking.unsure
 
     @property
     def poll_s(self) -> float:
@@ -121,118 +96,13 @@ class Advance:
     def step(self, *, look: bool) -> Step:
         """Take all runs on. look: ask the schedulers what they have. Raises: HpcmakeError."""
         step = Step()
-        self._fold(step)
-        self._recover(step)
+        self._looking.fold(step)
+        self._looking.recover(step)
         if look:
-            self._look(step)
+            self._looking.look(step)
         for run in cluster_runs.open_cluster_runs(self._state):
             self._take_on(run, step)
         return step
-
-    def _fold(self, step: Step) -> None:
-        folding = inbox.fold(self._state)
-        step.told += folding.happened
-        step.problems += folding.problems
-
-    def _recover(self, step: Step) -> None:
-        """See to what another process left half submitted."""
-        if not submissions.any_making(self._state):
-            return
-        slices: dict[int, bool] = {}
-        for doubt in submissions.doubtful(self._state):
-            site = self._clusters.site(doubt.cluster)
-            slices.setdefault(doubt.slice, True)
-            if doubt.state == "held" and doubt.scheduler_id:
-                slices[doubt.slice] &= site.release([doubt.scheduler_id])
-                continue
-            queue = site.look(fresh=True)
-            if queue is None:
-                step.unanswered.add(doubt.cluster)
-                slices[doubt.slice] = False
-                continue
-            found = site.named(queue, doubt.name)
-            if found is None:
-                submissions.revert(self._state, [doubt.submission])
-                continue
-            self._adopt(site, doubt.submission, found)
-            slices[doubt.slice] &= site.release([found])
-        for slice_, over in slices.items():
-            if over:
-                submissions.released(self._state, slice_)
-
-    def _adopt(self, site: Site, submission: int, id_: str) -> None:
-        """Take a job that was submitted, and whose id nobody wrote down, for what it is."""
-        flights = [
-            flight
-            for flight in submissions.in_flight(self._state)
-            if flight.place.submission == submission
-        ]
-        elements = max((flight.place.elements for flight in flights), default=0)
-        ids = element_ids(site, id_, elements)
-        submissions.named(self._state, submission, id_, ids, held=True)
-
-    def _look(self, step: Step) -> None:
-        """Ask the schedulers for what left no word of its end."""
-        known = {flight.attempt for flight in submissions.in_flight(self._state)}
-        aliases = {flight.cluster for flight in submissions.in_flight(self._state)}
-        queues = {alias: self._clusters.site(alias).look() for alias in sorted(aliases)}
-        self._fold(step)  # who told of its end meanwhile
-        flights = [each for each in submissions.in_flight(self._state) if each.attempt in known]
-        for alias, queue in queues.items():
-            if queue is None:
-                step.unanswered.add(alias)
-                continue
-            site = self._clusters.site(alias)
-            mine = [_flight(each) for each in flights if each.cluster == alias]
-            missing = self._missing.setdefault(alias, Missing(site.settings.grace_s))
-            ends = site.ends(missing.ids(mine, queue))
-            self._cancel_strays(site, queue)
-            findings = missing.judge(mine, queue, ends, time.monotonic())
-            self._found(findings, {each.attempt: each for each in flights}, step)
-
-    def _cancel_strays(self, site: Site, queue: Mapping[str, Queued]) -> None:
-        """Cancel what turned up after it was taken back: nothing knows of it, nor releases it."""
-        names = submissions.taken_back(self._state)
-        strays = {site.scheduler.whole(q.id) for q in queue.values() if q.name in names}
-        if strays:
-            site.cancel(sorted(strays))
-
-    def _found(
-        self, findings: Sequence[Finding], flights: Mapping[int, InFlight], step: Step
-    ) -> None:
-        released = [each.attempt for each in findings if each.kind == "released"]
-        if released:
-            submissions.take_back(self._state, released)
-        ends = [
-            self._end(each, flights[each.attempt]) for each in findings if each.kind != "released"
-        ]
-        if ends:
-            ended = {flight.attempt: flight for flight in submissions.verdict(self._state, ends)}
-            step.ends += [(ended[end.attempt], end) for end in ends if end.attempt in ended]
-
-    def _end(self, finding: Finding, flight: InFlight) -> End:
-        verdict = finding.verdict
-        kind = finding.kind
-        assert kind != "released"
-        retry = kind == "failed" and self._may_retry(flight, finding.failure)
-        return End(
-            finding.attempt,
-            kind,
-            finding.failure or None,
-            messages.ended_untold(kind, finding.failure, finding.said),
-            "accounting" if verdict else "queue",
-            retry,
-            verdict.exit_code if verdict else None,
-            verdict.host if verdict else "",
-            verdict.peak_mib if verdict else 0.0,
-        )
-
-    def _may_retry(self, flight: InFlight, failure: str) -> bool:
-        with suppress(HpcmakeError):
-            for planned in self._plan(flight.run):
-                if planned.job == flight.job:
-                    return planned.may_retry(failure, flight.number)
-        return False
 
     def _plan(self, run: int) -> Sequence[PlannedJob]:
         """Raises: HpcmakeError."""
@@ -325,7 +195,9 @@ class Advance:
             report = self._submit_chosen(run, tries, done, left)
             if report is not None:
                 self._take_in(run, report, step)
-        self._mark_more(run.id, len(waiting) > len(chosen) or bool(run.numbers("foreign")))
+        more = len(waiting) > len(chosen) or bool(run.numbers("foreign"))
+        self._mark_more(run.id, more)
+        self._ensure_go_on(run, more)
 
     def _room(self, waiting: Sequence[Waiting]) -> dict[str, int]:
         """Cluster -> how many more jobs may be in its queue; one place is for hpcmake itself."""
@@ -378,19 +250,18 @@ class Advance:
         if not made:
             return None
         needed = {each for number in left for each in run.plan[number].after}
-        retried = any(each.planned.retries for each in tries.values())
         submitter = Submitter(self._state, self._clusters, run.id, self._conduct(run.id))
         return submitter.submit(
             made,
             tries,
             list(run.flights.values()),
             frozenset(needed.intersection(tries)),
-            made[0].cluster if left or retried else None,
         )
 
     def _take_in(self, run: _Run, report: Report, step: Step) -> None:
         step.submitted += report.submitted
         step.full |= report.full
+        step.away |= report.away
         step.unanswered |= report.doubt
         for alias in report.full | report.doubt:
             self._full_until_s[alias] = time.monotonic() + _FULL_S
@@ -413,6 +284,21 @@ class Advance:
                     return
             elif os.path.exists(path):
                 os.unlink(path)
+
+    def _ensure_go_on(self, run: _Run, more: bool) -> None:
+        """Have one small job in a queue that takes the run on, where that may be needed."""
+        flights = submissions.in_flight(self._state, run.id)
+        tried_again = {planned.job for planned in run.plan if planned.retries}
+        if not flights or not (more or any(each.job in tried_again for each in flights)):
+            return
+        mark = go_on_mark(self._state.home, run.id)
+        alias, name = flights[-1].cluster, f"go_on.{os.urandom(4).hex()}"
+        with suppress(OSError):  # mostly: there is one already
+            with mark.open("x", encoding="utf-8") as file:
+                file.write(f"{alias} {name}\n")
+            submitter = Submitter(self._state, self._clusters, run.id, self._conduct(run.id))
+            if not submitter.go_on(alias, name, flights):
+                mark.unlink()
 
     def _tidy(self, run: _Run) -> None:
         """Remove temp files that no job of the run needs any more, unless others are at work."""
@@ -437,10 +323,6 @@ class Advance:
                 return
             self._remove(free)
         self._tidied[run.id] = len(done)
-
-
-def _flight(each: InFlight) -> Flight:
-    return Flight(each.attempt, each.id or "", each.job, each.state == "running", each.waits)
 
 
 def _shape(site: Site) -> Shape:

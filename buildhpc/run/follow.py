@@ -68,6 +68,9 @@ class Missing:
         ended, by accounting. now_s: of a clock that never goes back.
         """
         found = []
+        flights = list(flights)
+        known = {flight.attempt for flight in flights}
+        self._since = {each: since_s for each, since_s in self._since.items() if each in known}
         for flight in flights:
             shown = queue.get(flight.id)
             verdict = verdicts.get(flight.id) or (shown.verdict if shown else None)

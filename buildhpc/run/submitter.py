@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +26,8 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 # What the one small job asks for that takes a run on when nobody else does.
 _CONTINUE = Request(cores=1, mem_mib=512, time_s=600)
 _WARN_S = 60
+# It waits for so many of what was submitted last.
+_MOST_EDGES = 100
 
 
 class Try(NamedTuple):
@@ -56,13 +57,14 @@ class Report:
 
     submitted: jobs that are in a queue now. full: clusters that take no more for now.
     wrong: job of the plan -> why its cluster will not have it. doubt: clusters whose answers
-    left it open.
+    left it open. away: cluster that cannot be had -> what it said.
     """
 
     submitted: int
     full: set[str]
     wrong: dict[int, str]
     doubt: set[str]
+    away: dict[str, str]
 
 
 class Submitter:
@@ -82,13 +84,11 @@ class Submitter:
         tries: Mapping[int, Try],
         flights: Sequence[InFlight],
         wakers: frozenset[int],
-        go_on: str | None,
     ) -> Report | None:
         """Submit drafts; None: a job was taken by somebody else meanwhile.
 
         tries: what is attempted, by number of the job. flights: what is in the queues already.
         wakers: the jobs whose success somebody waits for outside of their own queue.
-        go_on: the cluster that gets a job which goes on once all these are over; None: none.
         """
         opened = submissions.open_slice(
             self._state,
@@ -101,8 +101,6 @@ class Submitter:
         self._write_manifest(opened, drafts, tries, wakers)
         at_sites = _Slice(self, opened, drafts, flights)
         report = at_sites.submit()
-        if go_on is not None and report.submitted:
-            at_sites.go_on(go_on)
         at_sites.release()
         return report
 
@@ -113,7 +111,8 @@ class Submitter:
             for number in numbers
         )
         count = len(draft.elements)
-        return ToSubmit(draft.cluster, count if count > 1 else 0, jobs, draft.links)
+        elements = count if count > 1 else 0
+        return ToSubmit(draft.cluster, elements, jobs, draft.links, draft.label)
 
     def _write_manifest(
         self,
@@ -123,11 +122,12 @@ class Submitter:
         wakers: frozenset[int],
     ) -> None:
         conduct = self._conduct
+        site = self._clusters.site(drafts[0].cluster)
         header = Header(
             self._run,
             opened.id,
-            self._folder,
-            self._home,
+            site.there(self._folder),
+            site.there(self._home),
             conduct.marker,
             conduct.latency_s,
             keep_incomplete=conduct.keep_incomplete,
@@ -161,20 +161,36 @@ class Submitter:
             warn_s=_WARN_S,
         )
 
-    def continuation(self, opened: Slice, site: Site, after: Sequence[Edge]) -> Ask:
-        """What is asked of a scheduler for the job that takes the run on."""
+    def go_on(self, alias: str, name: str, flights: Sequence[InFlight]) -> bool:
+        """Submit the one small job that takes the run on once others are over.
+
+        flights: what is in the queue of its cluster. False: it was not taken; the run goes on
+        all the same when somebody looks at it.
+        """
+        site = self._clusters.site(alias)
+        whole = {
+            site.scheduler.whole(each.id): None
+            for each in flights
+            if each.id is not None and each.cluster == alias
+        }
         program = "import sys; from buildhpc.cli import main; sys.exit(main(sys.argv[1:]))"
         words = [site.python, "-P", "-c", program, "advance", "--run", str(self._run)]
+        words += ["--quietly", "--go-on", name]
         path = shlex.quote(site.there(_PACKAGE))
-        return Ask(
-            name=f"{opened.submissions[0].name}-go-on",
-            body=f"export PYTHONPATH={path}\nexec {shlex.join(words)} --quietly --patiently\n",
+        ask = Ask(
+            name=name,
+            body=f"export PYTHONPATH={path}\nexec {shlex.join(words)}\n",
             request=site.trimmed(_CONTINUE),
             folder=site.there(self._folder),
-            output=site.there(self._output(opened.id)),
-            after=tuple(after),
+            output=site.there(os.path.join(self._home, f"run-{self._run}", "go-on.out")),
+            after=tuple(Edge(id_) for id_ in list(whole)[-_MOST_EDGES:]),
             warn_s=0,
         )
+        try:
+            site.submit(ask)
+        except (RefusedError, InDoubtError):
+            return False
+        return True
 
     def _output(self, slice_: int) -> str:
         return os.path.join(self._home, f"run-{self._run}", f"slice-{slice_}.out")
@@ -212,7 +228,7 @@ class _Slice:
                 self._elements[flight.place[:2]] = flight.id
         self._ids: dict[int, str] = {}  # place of a draft -> its id
         self._held: dict[str, list[str]] = {}  # cluster -> ids
-        self._report = Report(0, set(), {}, set())
+        self._report = Report(0, set(), {}, set(), {})
 
     def submit(self) -> Report:
         """Submit the drafts in their order; those that could not be are taken back."""
@@ -268,19 +284,12 @@ class _Slice:
     def _refused(self, draft: Draft, refused: RefusedError) -> None:
         if refused.kind != "wrong":
             self._report.full.add(draft.cluster)
+            if refused.kind == "later":
+                self._report.away[draft.cluster] = refused.said
             return
         for numbers in draft.elements:
             for number in numbers:
                 self._report.wrong[number] = refused.said
-
-    def go_on(self, alias: str) -> None:
-        """Submit the job that takes the run on once all that was submitted is over."""
-        site = self._submitter.site(alias)
-        ids = [id_ for place, id_ in self._ids.items() if self._drafts[place].cluster == alias]
-        ask = self._submitter.continuation(self._opened, site, [Edge(id_) for id_ in ids])
-        # Without it the run goes on all the same, when somebody looks at it.
-        with suppress(RefusedError, InDoubtError):
-            site.submit(ask)
 
     def release(self) -> None:
         """Let the roots start. What could not be released is left to whoever looks next."""

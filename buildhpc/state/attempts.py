@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from buildhpc.state.logs import Log, fold_log, remove_log
 from buildhpc.state.owners import Owner, process_start
 from buildhpc.state.rows import clean
+from buildhpc.state.schema import LAST_ATTEMPT
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -108,7 +109,7 @@ class Attempts:
         self._logs.clear()
 
     def _numbers(self, connection: Connection) -> dict[Key, int]:
-        last = connection.execute("SELECT coalesce(max(id), 0) FROM attempt").fetchone()[0]
+        last = connection.execute(LAST_ATTEMPT).fetchone()[0]
         numbers = {}
         for key in self._noted:
             number = self._open.get(key)

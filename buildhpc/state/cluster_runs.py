@@ -92,9 +92,10 @@ def open_cluster_runs(state: State) -> list[int]:
     return [run.id for run in runs if run.cluster is not None]
 
 
-def has_slices(state: State, run: int) -> bool:
-    """Whether anything of a run was ever about to be submitted."""
-    query = "SELECT 1 FROM slice WHERE run = ? LIMIT 1"
+def was_submitted(state: State, run: int) -> bool:
+    """Whether a scheduler has, or may have, anything of a run; looks without the lock."""
+    query = """SELECT 1 FROM submission WHERE run = ?
+        AND (scheduler_id IS NOT NULL OR state = 'making') LIMIT 1"""
     return state.read(lambda connection: connection.execute(query, (run,)).fetchone() is not None)
 
 

@@ -39,6 +39,16 @@ _CLUSTER = (
 # sum of their crc, so that a row that was lost or taken over by a flipped bit is noticed:
 # SQLite has no checksums. `key` is a crc of the digest: with the digest as the key every
 # recipe would touch a page of its own, and a transaction of 100 jobs take twice as long.
+# Row 3 of `guard` has, as `rows`, the highest number of an attempt that was removed: numbers
+# never come again, since those who follow jobs remember them.
+_LAST_ATTEMPT = (
+    "INSERT INTO guard VALUES (3, 'attempt', 0, 0)",
+    """CREATE TRIGGER attempt_removed AFTER DELETE ON attempt BEGIN
+        UPDATE guard SET rows = max(rows, old.id) WHERE id = 3; END""",
+)
+LAST_ATTEMPT = """SELECT max(ifnull((SELECT max(id) FROM attempt), 0),
+    (SELECT rows FROM guard WHERE id = 3))"""
+
 TABLES = (
     """CREATE TABLE run (
         id INTEGER PRIMARY KEY, status TEXT NOT NULL, started_s REAL NOT NULL, ended_s REAL,
@@ -72,6 +82,7 @@ TABLES = (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL, rows INTEGER NOT NULL,
         total INTEGER NOT NULL)""",
     "INSERT INTO guard VALUES (1, 'job', 0, 0), (2, 'output', 0, 0)",
+    *_LAST_ATTEMPT,
     """CREATE TRIGGER job_changed AFTER UPDATE OF crc ON job BEGIN
         UPDATE guard SET total = total - old.crc + new.crc WHERE id = 1; END""",
     """CREATE TRIGGER job_removed AFTER DELETE ON job BEGIN
@@ -95,6 +106,7 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         "ALTER TABLE attempt ADD COLUMN restart INTEGER",
         "ALTER TABLE attempt ADD COLUMN told TEXT",
         *_CLUSTER,
+        *_LAST_ATTEMPT,
     ),
 }
 

@@ -26,6 +26,7 @@ from buildhpc.state.flights import (
 from buildhpc.state.owners import Owner, alive, this_process
 from buildhpc.state.records import MANY, chunks
 from buildhpc.state.rows import Change, Row, clean, write_changes, write_texts
+from buildhpc.state.schema import LAST_ATTEMPT
 from buildhpc.state.snapshot import change_counter
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _insert(
     ids: Mapping[str, int],
 ) -> list[Row]:
     """Write the attempts; returns what becomes of their jobs."""
-    first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM attempt").fetchone()[0]
+    first = connection.execute(LAST_ATTEMPT).fetchone()[0] + 1
     queued = Change("queued", keep=run)
     attempts: list[tuple[Any, ...]] = []
     rows = []

@@ -1,0 +1,198 @@
+"""What others told since the last time: runners by receipts, schedulers by their queues."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildhpc.diagnostics import HpcmakeError, Problem
+from buildhpc.messages import clusters as messages
+from buildhpc.run.clusters import Clusters, Site
+from buildhpc.run.follow import Finding, Flight, Missing
+from buildhpc.run.submitter import element_ids
+from buildhpc.schedulers.protocol import Queued
+from buildhpc.state import cluster_runs, inbox, submissions
+from buildhpc.state.database import State
+from buildhpc.state.flights import End, InFlight
+from buildhpc.state.inbox import Folded
+from buildhpc.state.plan_file import PlannedJob
+
+# So long the job that takes a run on may take to be shown in the queue.
+_GO_ON_S = 60.0
+
+
+@dataclass(slots=True)
+class Step:
+    """What a step found and did.
+
+    told: what runners told. ends: what schedulers told of jobs whose runners could not.
+    skipped: job -> the one it needs, that did not end well. refused: run and number of a job ->
+    why its scheduler does not take it. problems: receipts that could not be read. submitted:
+    how many jobs were. over: run -> how it ended. unanswered: clusters whose queues nobody
+    knows. full: those that take no more now. away: cluster that cannot be had -> what it said.
+    """
+
+    told: list[Folded] = field(default_factory=list)
+    ends: list[tuple[InFlight, End]] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    refused: dict[tuple[int, int], str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    submitted: int = 0
+    over: dict[int, str] = field(default_factory=dict)
+    unanswered: set[str] = field(default_factory=set)
+    full: set[str] = field(default_factory=set)
+    away: dict[str, str] = field(default_factory=dict)
+
+
+class Looking:
+    """Looks around, and writes down what it finds; remembers what it missed from look to look.
+
+    plan: run -> the jobs of its plan.
+    """
+
+    def __init__(
+        self, state: State, clusters: Clusters, plan: Callable[[int], Sequence[PlannedJob]]
+    ) -> None:
+        self._state = state
+        self._clusters = clusters
+        self._plan = plan
+        self._missing: dict[str, Missing] = {}
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the end of some attempt is yet to be judged, by another look."""
+        return any(missing.waiting for missing in self._missing.values())
+
+    def fold(self, step: Step) -> None:
+        """Take in what runners told."""
+        folding = inbox.fold(self._state)
+        step.told += folding.happened
+        step.problems += folding.problems
+
+    def recover(self, step: Step) -> None:
+        """See to what another process left half submitted."""
+        if not submissions.any_making(self._state):
+            return
+        slices: dict[int, bool] = {}
+        for doubt in submissions.doubtful(self._state):
+            site = self._clusters.site(doubt.cluster)
+            slices.setdefault(doubt.slice, True)
+            if doubt.state == "held" and doubt.scheduler_id:
+                slices[doubt.slice] &= site.release([doubt.scheduler_id])
+                continue
+            queue = site.look(fresh=True)
+            if queue is None:
+                step.unanswered.add(doubt.cluster)
+                slices[doubt.slice] = False
+                continue
+            found = site.named(queue, doubt.name)
+            if found is None:
+                submissions.revert(self._state, [doubt.submission])
+                continue
+            self._adopt(site, doubt.submission, found)
+            slices[doubt.slice] &= site.release([found])
+        for slice_, over in slices.items():
+            if over:
+                submissions.released(self._state, slice_)
+
+    def _adopt(self, site: Site, submission: int, id_: str) -> None:
+        """Take a job that was submitted, and whose id nobody wrote down, for what it is."""
+        flights = [
+            flight
+            for flight in submissions.in_flight(self._state)
+            if flight.place.submission == submission
+        ]
+        elements = max((flight.place.elements for flight in flights), default=0)
+        ids = element_ids(site, id_, elements)
+        submissions.named(self._state, submission, id_, ids, held=True)
+
+    def look(self, step: Step) -> None:
+        """Ask the schedulers for what left no word of its end."""
+        known = {flight.attempt for flight in submissions.in_flight(self._state)}
+        aliases = {flight.cluster for flight in submissions.in_flight(self._state)}
+        queues = {alias: self._clusters.site(alias).look() for alias in sorted(aliases)}
+        self._missing = {alias: each for alias, each in self._missing.items() if alias in queues}
+        self.fold(step)  # who told of its end meanwhile
+        flights = [each for each in submissions.in_flight(self._state) if each.attempt in known]
+        for alias, queue in queues.items():
+            if queue is None:
+                step.unanswered.add(alias)
+                continue
+            site = self._clusters.site(alias)
+            mine = [_flight(each) for each in flights if each.cluster == alias]
+            # What the queue held a while ago may be all that is known of it now.
+            grace_s = max(site.settings.grace_s, 2 * site.settings.poll_s)
+            missing = self._missing.setdefault(alias, Missing(grace_s))
+            ends = site.ends(missing.ids(mine, queue))
+            self._cancel_strays(site, queue)
+            self._forget_go_on(site, queue)
+            findings = missing.judge(mine, queue, ends, time.monotonic())
+            self._found(findings, {each.attempt: each for each in flights}, step)
+
+    def _cancel_strays(self, site: Site, queue: Mapping[str, Queued]) -> None:
+        """Cancel what turned up after it was taken back: nothing knows of it, nor releases it."""
+        names = submissions.taken_back(self._state)
+        strays = {site.scheduler.whole(q.id) for q in queue.values() if q.name in names}
+        if strays:
+            site.cancel(sorted(strays))
+
+    def _found(
+        self, findings: Sequence[Finding], flights: Mapping[int, InFlight], step: Step
+    ) -> None:
+        released = [each.attempt for each in findings if each.kind == "released"]
+        if released:
+            submissions.take_back(self._state, released)
+        ends = [
+            self._end(each, flights[each.attempt]) for each in findings if each.kind != "released"
+        ]
+        if ends:
+            ended = {flight.attempt: flight for flight in submissions.verdict(self._state, ends)}
+            step.ends += [(ended[end.attempt], end) for end in ends if end.attempt in ended]
+
+    def _end(self, finding: Finding, flight: InFlight) -> End:
+        verdict = finding.verdict
+        kind = finding.kind
+        assert kind != "released"
+        retry = kind == "failed" and self._may_retry(flight, finding.failure)
+        return End(
+            finding.attempt,
+            kind,
+            finding.failure or None,
+            messages.ended_untold(kind, finding.failure, finding.said),
+            "accounting" if verdict else "queue",
+            retry,
+            verdict.exit_code if verdict else None,
+            verdict.host if verdict else "",
+            verdict.peak_mib if verdict else 0.0,
+        )
+
+    def _may_retry(self, flight: InFlight, failure: str) -> bool:
+        with suppress(HpcmakeError):
+            for planned in self._plan(flight.run):
+                if planned.job == flight.job:
+                    return planned.may_retry(failure, flight.number)
+        return False
+
+    def _forget_go_on(self, site: Site, queue: Mapping[str, Queued]) -> None:
+        """Forget jobs that were to take runs on and are no longer in the queue of a cluster."""
+        names = {each.name for each in queue.values() if each.state != "ended"}
+        for run in cluster_runs.open_cluster_runs(self._state):
+            mark = go_on_mark(self._state.home, run)
+            with suppress(OSError, ValueError):
+                alias, name = mark.read_text(encoding="utf-8").split()
+                age_s = self._state.now_s() - mark.stat().st_mtime
+                # One that was submitted a moment ago may not be shown yet.
+                if alias == site.alias and name not in names and age_s > _GO_ON_S:
+                    mark.unlink()
+
+
+def go_on_mark(home: Path, run: int) -> Path:
+    """The file that says which scheduler job takes a run on once others are over."""
+    return home / f"run-{run}" / "go-on"
+
+
+def _flight(each: InFlight) -> Flight:
+    return Flight(each.attempt, each.id or "", each.job, each.state == "running", each.waits)
