@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat as stat_module
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -23,17 +23,22 @@ Trace = dict[tuple[str, str], str]
 
 
 _UNSEEN: Any = object()
+_UNKNOWN = Stamp(0, -1)
 
 
 class Disk(Mapping[str, Stamp]):
     """Stamps by path; a missing file has no entry. Each file is looked at once.
 
-    folders: those of the paths looked at that are folders.
+    folders: those of the paths looked at that are folders. lenient: a path that cannot be looked
+    at is no error here: it is one of `unreadable`, and no job that needs or makes it is fresh.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, lenient: bool = False) -> None:
         self._stamps: dict[str, Stamp | None] = {}
         self.folders: set[str] = set()
+        self.unreadable: set[str] = set()
+        self._lenient = lenient
+        self._made: Container[str] = ()
 
     def __getitem__(self, path: str) -> Stamp:
         stamp = self.get(path)
@@ -47,8 +52,25 @@ class Disk(Mapping[str, Stamp]):
         # 0.2 s where the first look at a path is an exception.
         stamp = self._stamps.get(path, _UNSEEN)
         if stamp is _UNSEEN:
-            stamp = self._stamps[path] = look(path, self.folders)
+            lenient = self._lenient
+            stamp = self._look(path) if lenient else look(path, self.folders)
+            self._stamps[path] = stamp
         return default if stamp is None else stamp
+
+    def expect(self, made: Container[str]) -> None:
+        """Know the outputs of the jobs, as long as none was looked at that matters."""
+        self._made = made
+        for path in self.unreadable:
+            del self._stamps[path]
+        self.unreadable.clear()
+
+    def _look(self, path: str) -> Stamp | None:
+        try:
+            return look(path, self.folders)
+        except HpcmakeError:
+            self.unreadable.add(path)
+            # Its job runs, or finds that it cannot make room; a source is like no record of it.
+            return None if path in self._made else _UNKNOWN
 
     def __contains__(self, path: object) -> bool:
         return self.get(path) is not None  # type: ignore[arg-type]  # only paths are asked for

@@ -36,7 +36,8 @@ class Project:
     """What a Pipefile says, and what of it was looked at so far.
 
     world: what loading read. disk: the stamps that planning saw. digests: of the files whose
-    content it looked at.
+    content it looked at. lenient: a file that cannot be looked at is no error of the plan; its
+    jobs are in it, to fail by themselves.
     """
 
     pipeline: Pipeline
@@ -44,10 +45,11 @@ class Project:
     pipefile: str
     disk: Disk = field(default_factory=Disk)
     digests: dict[str, str] = field(default_factory=dict)
+    lenient: bool = False
 
     def graph(self, choice: Choice, state: State | None) -> JobGraph:
         """The jobs that the chosen targets need. Raises: HpcmakeError."""
-        self.disk = Disk()
+        self.disk = Disk(lenient=self.lenient)
         self.digests = {}
         builder = GraphBuilder(
             self.pipeline,
@@ -56,6 +58,7 @@ class Project:
             self.world.names,
         )
         graph = builder.build(choice.targets or default_targets(self.pipeline, self.pipefile))
+        self.disk.expect(graph.maker)
         return narrowed(graph, choice, self.pipeline)
 
     def evidence(
@@ -76,12 +79,16 @@ class Project:
             recipe=recipes.digest,
             maker=_Makers(state, graph).get,
             digest=self._digest,
-            order_time=disk.tree_mtime,
+            order_time=self._order_time,
             targets=frozenset(graph.targets),
             forced=_forced(graph, choice),
             content=choice.content,
             makers=graph.maker,
         )
+
+    def _order_time(self, path: str) -> int:
+        """The time of a path; of one that cannot be looked at, later than any other."""
+        return 2**63 if path in self.disk.unreadable else disk.tree_mtime(path)
 
     def _digest(self, path: str) -> str | None:
         """The digest of a file, taken once."""

@@ -99,6 +99,25 @@ def test_a_file_that_cannot_be_looked_at_is_not_taken_for_a_missing_one(
     assert _begun(many) == list(range(ROUNDS))
 
 
+@pytest.mark.parametrize("path", ["src/3", "out/3"])
+def test_what_can_be_done_without_an_unreadable_file_is_done(many: Pipe, path: str) -> None:
+    broken = injected(many, "%%stat:error=EIO", path)
+    for done in (ROUNDS - 1, 0):
+        result = broken.run("-j4", "-k")
+        assert result.code == 1
+        assert f"failed: {done} jobs done, 1 failed in" in result.out
+        assert "error[job-failed]: copy n=3: " in result.err
+        assert "cannot" in result.err
+        assert f"`{path}`" in result.err
+        assert "kept" not in result.err
+    _whole(many)
+    assert _begun(many) == list(range(ROUNDS))
+    # Without what the state knows, times decide, of which this file has none.
+    many.path(".hpcmake/state.db").unlink()
+    assert "failed: 0 jobs done, 1 failed in" in broken.check("-j4 -k", code=1).out
+    _whole(many)
+
+
 # Files that come late, as on a network.
 
 

@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildhpc.diagnostics import HpcmakeError
 from buildhpc.state import fresh
 from buildhpc.state.snapshot import generation
 
@@ -36,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
     key = fresh.request_key(pipefile, args.set, choice, os.environ.get("PYTHONPATH"))
     found = None
     if not (args.touch or args.force or args.force_all or args.force_rule):
-        found = fresh.known(CACHE, key, generation(HOME / "state.db"))
+        with suppress(HpcmakeError) if args.keep_going else nullcontext():
+            found = fresh.known(CACHE, key, generation(HOME / "state.db"))
         if found is not None and not found.changed:
             _say_nothing_to_do(args, found.jobs)
             return 0
@@ -111,7 +113,9 @@ class _Build:
         from buildhpc.project import open_project
         from buildhpc.state.database import read_state
 
-        project = open_project(self._pipefile, self._args.set, keep=keep)
+        args = self._args
+        project = open_project(self._pipefile, args.set, keep=keep)
+        project.lenient = args.keep_going and not (args.dry_run or args.touch)
         state = read_state(Path.cwd())
         if found is not None and found.packed and state is not None:
             planned = project.plan_part(found, self._choice, state)
