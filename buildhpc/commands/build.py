@@ -29,9 +29,11 @@ CACHE = HOME / "cache"
 
 def run(args: argparse.Namespace) -> int:
     """Build, or show what a build would do. Returns the exit code."""
-    from buildhpc.commands.common import choice_of, find_pipefile
+    from buildhpc.commands.common import choice_of, find_pipefile, fold_receipts
 
     _hear_sigint()
+    if not args.dry_run:
+        fold_receipts(wait_s=10.0)
     pipefile = find_pipefile(args.file)
     choice = choice_of(args)
     key = fresh.request_key(pipefile, args.set, choice, os.environ.get("PYTHONPATH"))

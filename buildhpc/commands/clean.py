@@ -30,8 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove what is meant and may go. Returns the exit code."""
+    from buildhpc.commands.common import fold_receipts
     from buildhpc.commands.removable import Outputs
 
+    if not args.dry_run:
+        fold_receipts()
     outputs = Outputs(args)
     chosen = outputs.chosen()
     going = _that_may_go(chosen, args)

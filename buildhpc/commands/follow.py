@@ -68,6 +68,7 @@ def follow(state: State, names: Sequence[str], first: Choose, later: Choose) -> 
 
     first: what is told of the lines that are there; later: of those that come.
     """
+    from buildhpc.commands.common import fold_receipts
     from buildhpc.commands.logs import print_lines
     from buildhpc.state.overview import held, printed
 
@@ -75,6 +76,7 @@ def follow(state: State, names: Sequence[str], first: Choose, later: Choose) -> 
     begun: set[str] = set()
     seen = b""
     while True:
+        fold_receipts()
         now = state.generation()
         # Asked each time, since a run that dies does not write that it did.
         busy = held(state, names)

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from buildhpc.commands.pick import known_state
     from buildhpc.messages import commands as messages
 
-    state = known_state()
+    state = known_state(writes=not args.dry_run)
     if args.run is None:
         return _jobs(state, args)
     if args.words or args.all or args.state is not None:

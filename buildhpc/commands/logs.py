@@ -40,10 +40,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the logs. Raises: HpcmakeError."""
+    from buildhpc.commands.common import fold_receipts
     from buildhpc.commands.lookup import recorded_jobs
     from buildhpc.messages import call
     from buildhpc.state.database import read_state
 
+    fold_receipts()
     state = read_state(Path.cwd())
     if state is None:
         raise call.no_state()
@@ -62,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
             first = list(islice(lines, 1))
             print_lines(log.job if lead else "", choose(chain(first, lines)))
             if not first and not lead:
-                print(f"`{log.job}` printed nothing", file=sys.stderr)
+                waits = "is queued, and has not begun" if log.queued else "printed nothing"
+                print(f"`{log.job}` {waits}", file=sys.stderr)
     return 0
 
 

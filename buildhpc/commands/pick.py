@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from buildhpc.commands.common import warn
+from buildhpc.commands.common import fold_receipts, warn
 from buildhpc.commands.lookup import recorded_jobs
 from buildhpc.commands.status import STATES
 from buildhpc.messages import call
@@ -29,8 +29,13 @@ def pick_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     add("--yes", action="store_true", help="do not ask")
 
 
-def known_state() -> State:
-    """The state of the working folder. Raises: call.no_state."""
+def known_state(*, writes: bool = True) -> State:
+    """The state of the working folder, with what runners told of their jobs.
+
+    writes: False where nothing at all may be written. Raises: call.no_state.
+    """
+    if writes:
+        fold_receipts(wait_s=10.0)
     state = open_state(Path.cwd(), warn)
     if not state.generation():
         raise call.no_state()

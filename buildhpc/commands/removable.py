@@ -155,7 +155,7 @@ class Outputs:
                     rule=job.rule.name,
                     flags=pattern.flags,
                     made=True,
-                    run=known.run or needed.get(path),
+                    run=known.run or self._held.get(job.name) or needed.get(path),
                 )
 
     def _paths(self, word: str) -> set[str]:

@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     from buildhpc.state.changes import reset
     from buildhpc.state.claims import JobToClaim
 
-    state = known_state()
+    state = known_state(writes=not args.dry_run)
     found = picked(state, args, "reset")
     names = [job.name for job in found]
     if not found:

@@ -23,7 +23,7 @@ from buildhpc.commands.checks import (
     check_values,
     limits_of,
 )
-from buildhpc.commands.common import warn
+from buildhpc.commands.common import fold_receipts, warn
 from buildhpc.commands.leftovers import (
     remove_files,
     remove_tree,
@@ -319,6 +319,7 @@ class Session:
         if now - self._polled_s < _POLL_S:
             return []
         self._polled_s = now
+        fold_receipts()
         done = []
         found = foreign.poll(work.theirs.values())
         for task, name in list(work.theirs.items()):

@@ -31,8 +31,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell all that is known of each job. Raises: HpcmakeError."""
+    from buildhpc.commands.common import fold_receipts
     from buildhpc.commands.lookup import Finder
 
+    fold_receipts()
     finder = Finder(args)
     paint = painter(sys.stdout)
     for number, meant in enumerate(finder.all(args.job)):
@@ -286,7 +288,7 @@ def _attempt_lines(attempts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 "-" if each["wall_s"] is None else human_time(each["wall_s"]),
                 "-" if each["cpu_s"] is None else human_time(each["cpu_s"]),
                 human_size(each["peak_mib"]) if each["peak_mib"] else "-",
-                each["host"] or "-",
+                _where(each),
                 ended,
                 f"{each['log_bytes']:,} bytes",
             )
@@ -295,6 +297,12 @@ def _attempt_lines(attempts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     last = attempts[-1]
     if last["message"]:
         yield f"    last: {one_line(last['message'])}"
+
+
+def _where(attempt: Mapping[str, Any]) -> str:
+    """The host, and the id at the scheduler."""
+    id_ = attempt["scheduler_id"]
+    return ", ".join(filter(None, (attempt["host"], id_ and f"job {id_}"))) or "-"
 
 
 def _how(attempt: Mapping[str, Any]) -> str:

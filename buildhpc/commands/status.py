@@ -1,6 +1,7 @@
 """Jobs by rule and state, what runs now, what failed last.
 
-Looks at the state alone: no Pipefile is read, nothing is written.
+Looks at the state alone: no Pipefile is read, no scheduler is asked; all that is written is what
+runners told of their jobs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from buildhpc.show.text import COLOUR_OF_STATE, Paint, clock, columns, one_line,
 
 if TYPE_CHECKING:
     from buildhpc.state.database import State
-    from buildhpc.state.overview import Asked, JobNow, Overview
+    from buildhpc.state.overview import Asked, JobNow, LiveRun, Overview, QueuedNow
 
 # In the order of a job's life; a column of the table where any job is in it.
 STATES = (
@@ -41,12 +42,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell how the jobs of this folder are. Raises: HpcmakeError."""
+    from buildhpc.commands.common import fold_receipts
     from buildhpc.messages import call
     from buildhpc.state.database import read_state
     from buildhpc.state.overview import Asked, overview
 
     if args.state is not None and args.state not in STATES:
         raise call.unknown_state(args.state, STATES)
+    fold_receipts()
     state = read_state(Path.cwd())
     if state is None:
         raise call.no_state()
@@ -100,6 +103,10 @@ def lines(found: Overview, asked: Asked, now_s: float, paint: Paint) -> Iterator
         yield ""
         yield paint("bold", "running")
         yield from _running(found.running, now_s)
+    if found.queued:
+        yield ""
+        yield paint("bold", "queued")
+        yield from _queued(found.queued)
     if found.failed:
         yield ""
         yield paint("bold", "failed last")
@@ -111,12 +118,19 @@ def lines(found: Overview, asked: Asked, now_s: float, paint: Paint) -> Iterator
             (
                 f"  run {each.run}",
                 f"since {clock(each.started_s)}",
-                f"{each.host}, process {each.pid}",
+                _whereabouts(each),
                 one_line(each.command),
             )
             for each in found.runs
         ]
         yield from columns(rows)
+
+
+def _whereabouts(run: LiveRun) -> str:
+    process = f"{run.host}, process {run.pid}"
+    if run.cluster is None:
+        return process
+    return f"on {run.cluster}, followed by {process}" if run.followed else f"on {run.cluster}"
 
 
 def _table(found: Overview, paint: Paint) -> Iterator[str]:
@@ -154,12 +168,32 @@ def _running(jobs: list[JobNow], now_s: float) -> Iterator[str]:
     for job in jobs[:_SHOWN]:
         began = "" if job.started_s is None else human_time(max(0.0, now_s - job.started_s))
         attempt = f", attempt {job.number}" if job.number and job.number > 1 else ""
-        process = f", process {job.pid}" if job.pid else ""
-        where = f"run {job.run}{attempt}, {job.host}{process}"
-        rows.append((f"  {job.job}", f"for {began}", where))
+        rows.append((f"  {job.job}", f"for {began}", f"run {job.run}{attempt}, {_place(job)}"))
     yield from columns(rows)
     if len(jobs) > _SHOWN:
         yield f"  and {len(jobs) - _SHOWN:,} more: `hpcmake status --state running`"
+
+
+def _place(job: JobNow) -> str:
+    """Host and process; on a cluster the id at the scheduler."""
+    if job.cluster is not None:
+        return f"{job.host}, {job.cluster} job {job.scheduler_id or 'of unknown id'}"
+    return f"{job.host}, process {job.pid}" if job.pid else f"{job.host}"
+
+
+def _queued(submissions: list[QueuedNow]) -> Iterator[str]:
+    rows = [
+        (
+            f"  {each.rule}",
+            "1 job" if each.jobs == 1 else f"{each.jobs:,} jobs",
+            f"run {each.run}, {each.cluster} job {each.scheduler_id or 'about to be submitted'}",
+            f"since {clock(each.since_s)}",
+        )
+        for each in submissions[:_SHOWN]
+    ]
+    yield from columns(rows)
+    if len(submissions) > _SHOWN:
+        yield f"  and {len(submissions) - _SHOWN:,} more submissions"
 
 
 def _failed(jobs: list[JobNow], paint: Paint) -> Iterator[str]:
@@ -170,7 +204,7 @@ def _failed(jobs: list[JobNow], paint: Paint) -> Iterator[str]:
 
 
 def _why(job: JobNow) -> str:
-    if job.state == "lost":
+    if job.state == "lost" and job.cluster is None:
         return "lost: its run died before it ended"
     return one_line(job.failure.removeprefix("exit: ")) or job.state
 
@@ -192,12 +226,14 @@ def _watch(state: State, asked: Asked) -> int:
     from rich.live import Live
     from rich.text import Text
 
+    from buildhpc.commands.common import fold_receipts
     from buildhpc.state.overview import overview
 
     console = Console()
     seen = b""
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
+            fold_receipts()
             if (now := state.generation()) != seen or not seen:
                 found, seen = overview(state, asked), now
             text = "\n".join(lines(found, asked, time.time(), painter(sys.stdout)))

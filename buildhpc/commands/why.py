@@ -112,6 +112,18 @@ class _Teller:
                 head = f"  {how} {self._paint('bold', name)}"
             yield f"{head}: {reason.text}"
             yield from self._change(jobs[name], reason)
+            yield from self._on_cluster(jobs[name])
+
+    def _on_cluster(self, job: Job) -> Iterator[str]:
+        """Where a scheduler has the job now."""
+        from buildhpc.state.overview import on_clusters
+
+        state = self._finder.state
+        now = on_clusters(state, [job.name]).get(job.name) if state else None
+        if now is not None:
+            host = f" on {now.host}" if now.host else ""
+            which = f" {now.scheduler_id}" if now.scheduler_id else ""
+            yield f"    run {now.run} has it: {now.state}{host}, {now.cluster} job{which}"
 
     def _change(self, job: Job, reason: Reason) -> Iterator[str]:
         """The old value and the new one."""

@@ -78,6 +78,8 @@ def forget_runs(state: State, runs: Sequence[int]) -> None:
         ids = [(run,) for run in runs if run in ended]
         logs = _logs(connection, "run", ids)
         connection.executemany("DELETE FROM attempt WHERE run = ?", ids)
+        connection.executemany("DELETE FROM submission WHERE run = ?", ids)
+        connection.executemany("DELETE FROM slice WHERE run = ?", ids)
         connection.executemany("DELETE FROM run WHERE id = ?", ids)
     _remove_logs(state, logs)
 

@@ -130,7 +130,7 @@ def change_of(run: int, state: str, failure: str | None, message: str, retry: bo
     """What becomes of a job when an attempt of it ended otherwise than well."""
     if retry:
         return Change("waiting", keep=run)
-    return Change(state, clean(f"{failure}: {message}") if failure else "")
+    return Change(state, clean(f"{failure}: {message}" if failure else message))
 
 
 def end_attempts(state: State, ends: Sequence[End]) -> list[InFlight]:

@@ -115,20 +115,15 @@ def fold(state: State) -> Folding:
     return Folding(tuple(happened), (messages.bad_receipts(Path(inbox), bad),) if bad else ())
 
 
-def glance(folder: Path) -> Folding:
-    """As `fold`, for who only looks: where the state cannot be written now, nothing is done."""
-    if not _is_used(folder):
-        return Folding()
-    with suppress(HpcmakeError):
-        return fold(open_state(folder, lock_timeout_s=_GLANCE_S))
+def glance(folder: Path, wait_s: float = _GLANCE_S) -> Folding:
+    """As `fold`, for who only looks: where the state cannot be written now, nothing is done.
+
+    wait_s: so long it waits for the lock.
+    """
+    with suppress(HpcmakeError, OSError):
+        if receipts.names(str(folder / FOLDER / "inbox")):
+            return fold(open_state(folder, lock_timeout_s=wait_s))
     return Folding()
-
-
-def _is_used(folder: Path) -> bool:
-    try:
-        return any(os.scandir(folder / FOLDER / "inbox"))
-    except OSError:
-        return False
 
 
 def _parts(names: Sequence[tuple[Key, str]]) -> Iterator[list[tuple[Key, str]]]:

@@ -21,7 +21,7 @@ class JobNow:
     """A job and its last attempt; what is not known is None.
 
     failure: class and words of a failure, or why it was skipped. number: of the attempt, counted
-    from 1 within its run.
+    from 1 within its run. cluster, scheduler_id: where a scheduler has or had it, and as what.
     """
 
     job: str
@@ -34,6 +34,23 @@ class JobNow:
     ended_s: float | None
     host: str | None
     pid: int | None
+    cluster: str | None
+    scheduler_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedNow:
+    """Jobs of one rule that wait in the queue of a scheduler, in one submission.
+
+    scheduler_id: of the submission; None before that is known.
+    """
+
+    run: int
+    rule: str
+    jobs: int
+    cluster: str
+    scheduler_id: str | None
+    since_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +74,15 @@ class LiveRun:
 class Overview:
     """The state of the jobs that are meant.
 
-    counts: rule -> state -> number of jobs. running: what runs, oldest first. failed: what
-    failed or was lost, the last first, at most as many as asked for. listed: the jobs in the
-    state that was asked for, by rule and name. runs: those that live.
+    counts: rule -> state -> number of jobs. running: what runs, oldest first. queued: what
+    schedulers have, oldest first. failed: what failed or was lost, the last first, at most as
+    many as asked for. listed: the jobs in the state that was asked for, by rule and name. runs:
+    those that live.
     """
 
     counts: dict[str, dict[str, int]]
     running: list[JobNow]
+    queued: list[QueuedNow]
     failed: list[JobNow]
     listed: list[JobNow]
     runs: list[LiveRun]
@@ -83,8 +102,17 @@ class Asked:
 
 
 _COLUMNS = """job.name, job.rule, {now}, job.failure, attempt.run, attempt.number,
-    attempt.started_s, attempt.ended_s, attempt.host, attempt.pid
-    FROM job LEFT JOIN attempt ON attempt.id = job.attempt"""
+    attempt.started_s, attempt.ended_s, attempt.host, attempt.pid, submission.cluster,
+    attempt.scheduler_id
+    FROM job LEFT JOIN attempt ON attempt.id = job.attempt
+    LEFT JOIN submission ON submission.id = attempt.submission"""
+
+_QUEUED = """SELECT attempt.run, job.rule, count(*), submission.cluster,
+    submission.scheduler_id, submission.made_s
+    FROM attempt JOIN job ON job.id = attempt.job
+    JOIN submission ON submission.id = attempt.submission
+    WHERE attempt.state IN ('running', 'queued') AND attempt.state = 'queued' AND {where}
+    GROUP BY submission.id, job.rule ORDER BY submission.id, job.rule"""
 
 
 def overview(state: State, asked: Asked) -> Overview:
@@ -109,11 +137,12 @@ def _overview(connection: Connection, asked: Asked, now_s: float) -> Overview:
         rows = connection.execute(f"SELECT {columns} WHERE {where} AND {condition}", values)
         return [JobNow(*row) for row in rows]
 
-    running = jobs("job.state IN ('running', 'queued') ORDER BY attempt.started_s, job.name")
+    running = jobs("job.state = 'running' ORDER BY attempt.started_s, job.name")
     last = f"ORDER BY attempt.ended_s DESC, job.name LIMIT {asked.failures}"
     return Overview(
         counts,
-        [job for job in running if job.state in ("running", "queued")],
+        [job for job in running if job.state == "running"],
+        [QueuedNow(*row) for row in connection.execute(_QUEUED.format(where=where), values)],
         jobs(f"{now} IN ('failed', 'lost') {last}"),
         jobs("1 ORDER BY job.rule, job.name") if asked.state else [],
         runs,
@@ -173,7 +202,7 @@ def known_names(state: State, like: str = "", most: int = 5000) -> list[str]:
 class Printed:
     """What an attempt printed: as text, or in the file at `path`, relative to the folder.
 
-    live: the attempt runs, so that there may be more to come.
+    live: the attempt runs, so that there may be more to come. queued: it is yet to begin.
     """
 
     job: str
@@ -181,6 +210,7 @@ class Printed:
     text: str | None
     path: str | None
     live: bool
+    queued: bool
 
 
 def printed(state: State, jobs: Sequence[str], place: int) -> list[Printed]:
@@ -207,11 +237,32 @@ def printed(state: State, jobs: Sequence[str], place: int) -> list[Printed]:
                         (numbers[place],),
                     ).fetchone()
                     live = row[2] in ("running", "queued") and row[3] in living
-                    found[name] = Printed(name, numbers[place], row[0], row[1], live)
+                    queued = live and row[2] == "queued"
+                    found[name] = Printed(name, numbers[place], row[0], row[1], live, queued)
         return found
 
     found = state.read(query)
     return [found[name] for name in jobs if name in found]
+
+
+def on_clusters(state: State, jobs: Sequence[str]) -> dict[str, JobNow]:
+    """Job -> how it is, of those of the jobs that a scheduler has."""
+
+    def query(connection: Connection) -> dict[str, JobNow]:
+        now = _now([run.run for run in _living(connection, state.now_s())])
+        columns = _COLUMNS.format(now=now)
+        return {
+            row[0]: JobNow(*row)
+            for marks, part in chunks(jobs)
+            for row in connection.execute(
+                f"SELECT {columns} WHERE job.state IN ('running', 'queued')"
+                " AND attempt.state = job.state AND submission.id IS NOT NULL"
+                f" AND job.claim = attempt.run AND job.name IN ({marks})",
+                part,
+            )
+        }
+
+    return state.read(query)
 
 
 def held(state: State, jobs: Sequence[str]) -> set[str]:
