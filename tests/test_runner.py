@@ -19,6 +19,7 @@ from buildhpc import disk
 from buildhpc.plan.stamps import Stamp
 from buildhpc.run import readiness, runner
 from buildhpc.run.readiness import Made
+from buildhpc.run.signals import Signals
 from buildhpc.state import receipts
 from buildhpc.state.receipts import Ended, Key
 
@@ -401,6 +402,14 @@ def test_a_start_anew_of_what_was_ended_from_outside(
 
 
 # Signals.
+
+
+def test_a_wait_without_an_end_is_over_when_a_process_ends() -> None:
+    # As for one that is a zombie by the time that its memory is looked at: no more looks are due.
+    heard: list[int] = []
+    with Signals(heard.append) as signals, subprocess.Popen(["true"]):
+        signals.wait(float("inf"))
+    assert heard == []
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGUSR2]])

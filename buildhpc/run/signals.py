@@ -11,6 +11,8 @@ from typing import Any
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _WITHOUT_SIGNALS_S = 0.02
+# `poll` takes so many milliseconds, and no infinity.
+_LONGEST_S = 86_400.0
 
 
 class Signals:
@@ -54,9 +56,8 @@ class Signals:
         os.close(self._writer)
 
     def wait(self, timeout_s: float) -> None:
-        """Return when something happened, or after `timeout_s`."""
-        if not self._before:
-            timeout_s = min(timeout_s, _WITHOUT_SIGNALS_S)
+        """Return when something happened, or after `timeout_s`, which may be without an end."""
+        timeout_s = min(timeout_s, _LONGEST_S if self._before else _WITHOUT_SIGNALS_S)
         if self._poll.poll(max(0.0, timeout_s) * 1000):
             os.read(self._reader, 65536)
 
