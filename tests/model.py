@@ -40,16 +40,12 @@ class ModelJob:
 
 @dataclass
 class Memory:
-    """What is remembered of a job; `state` is `done` only after a success.
-
-    hashed: the temp outputs whose bytes are remembered as well.
-    """
+    """What is remembered of a job; `state` is `done` only after a success."""
 
     state: str
     recipe: str = ""
     inputs: dict[str, File] = field(default_factory=dict)
     outputs: dict[str, File] = field(default_factory=dict)
-    hashed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -143,8 +139,6 @@ class Model:
             if memory is None or memory.state != "done" or path not in memory.outputs:
                 return False
             new = memory.outputs[path]
-            if path not in memory.hashed:
-                return new.version != old.version
         if ask.content or path in job.content:
             return new.data != old.data
         return new.version != old.version
@@ -192,7 +186,7 @@ class Model:
                     broken.add(job.name)
                     self._fail(job)
                 else:
-                    self._run(job, make, plan, ask)
+                    self._run(job, make, plan)
         by_hand -= {path for job in plan.jobs for path in job.outputs}
         self._remove_temps(plan, jobs, ask, broken, by_hand)
         return started
@@ -243,7 +237,7 @@ class Model:
         for path in job.outputs:
             self.files.pop(path, None)
 
-    def _run(self, job: ModelJob, make: Make, plan: Planned, ask: Ask) -> None:
+    def _run(self, job: ModelJob, make: Make, plan: Planned) -> None:
         seen = {path: self.files[path] for path in job.inputs}
         memory = self.memory.get(job.name)
         before = memory.outputs if memory and job.name in plan.restored else {}
@@ -253,9 +247,7 @@ class Model:
             version = next(self._versions)
             made[path] = File(old.version if old else version, data, _FUTURE_NS + version)
         self.files.update(made)
-        by_content = {path for each in plan.jobs for path in each.content}
-        hashed = job.temp if ask.content else job.temp & by_content
-        self.memory[job.name] = Memory("done", job.recipe, seen, made, hashed)
+        self.memory[job.name] = Memory("done", job.recipe, seen, made)
 
 
 @dataclass(frozen=True)

@@ -421,3 +421,23 @@ def test_a_temp_file_asked_for_by_name_stays_comparable_by_content(pipe: Pipe) -
     pipe.check("")
     assert not pipe.exists("tmp")
     pipe.check("-n", says="nothing to do: all 2 jobs are fresh\n")
+
+
+def test_a_temp_file_put_back_with_other_bytes_counts_where_bytes_decide(pipe: Pipe) -> None:
+    pipe.write(
+        "Pipefile",
+        'rule all:\n    input: "one", "two"\n'
+        'rule part:\n    output: temp("tmp")\n    input: ancient("source")\n'
+        '    shell: "cat {input} > {output}"\n'
+        'rule one:\n    output: "one"\n    input: "tmp", "more"\n'
+        '    shell: "cat {input} > {output}"\n'
+        'rule two:\n    output: "two"\n    input: "tmp"\n    shell: "cat {input} > {output}"\n',
+    )
+    for path in ("source", "more"):
+        pipe.write(path, f"{path}\n")
+    pipe.check("-q --check content")
+    pipe.write("source", "other\n")
+    pipe.write("more", "still more\n")
+    pipe.check("-q --check content")
+    assert pipe.read("one") == "other\nstill more\n"
+    assert planned(pipe, "--check content").keys() == {"part", "two"}

@@ -244,6 +244,8 @@ class Session:
         if outcome.state == "done":
             record, text, changed = work.record(job)
             self._settle(record, changed)
+            # Others may compare it by content, and it is no longer there to be looked at.
+            self._clear &= not work.put_back_other
             self._recorder.ended(spec, outcome, record, text)
             self._counts["done"] += 1
             self._free_temps += keeper.done(job)

@@ -25,6 +25,7 @@ class PlanWork:
     """The `Work` of `run.local`: the steps of a plan, by number.
 
     notice: told of each output that was changed by hand, and where it is moved.
+    put_back_other: a temp file was put back that may have other bytes than before.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class PlanWork:
         self.theirs: dict[int, str] = {}
         self.retries_override: int | None = None
         self.max_cores = 1
+        self.put_back_other = False
         self._evidence = evidence
         self._describer = describer
         self._notice = notice
@@ -160,6 +162,12 @@ class PlanWork:
             small = path in job.temp and stamp is not None and stamp.size <= SMALL
             if (small or path in whole) and (known := disk.digest(path)) is not None:
                 seen.hashes[path] = known
+        before = self._evidence.records.get(job.name)
+        if before is not None and any(
+            path in self._put_back and seen.hashes.get(path) != before.hashes.get(path)
+            for path in job.temp
+        ):
+            self.put_back_other = True
         text = self._recipes.text(job)
         record = Record(
             "done",

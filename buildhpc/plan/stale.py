@@ -153,12 +153,13 @@ def _compare_gone(
     if record is None or record.state != "done" or path not in record.outputs:
         return None, None
     new = record.output_stamps[record.outputs.index(path)]
-    if new is None or old is None or same_stamp(old, new):
-        return new, None
-    by_content = evidence.content or path in job.content
-    if by_content and known is not None and known == record.hashes.get(path):
-        return new, None
-    return new, f"`{path}`, which is temporary, was made anew"
+    made = record.hashes.get(path)
+    if (evidence.content or path in job.content) and known is not None and made is not None:
+        # Whatever its stamp: one that was put back has the stamp of what it was before.
+        same = known == made
+    else:
+        same = new is None or old is None or same_stamp(old, new)
+    return new, None if same else f"`{path}`, which is temporary, was made anew"
 
 
 def _compare(
