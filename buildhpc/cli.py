@@ -147,6 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
     common_options(parser)
     _what_options(parser)
     _how_options(parser)
+    _cluster_options(parser)
     return parser
 
 
@@ -165,7 +166,7 @@ def command_parser(name: str, doc: str, arguments: object) -> argparse.ArgumentP
 
 def common_options(parser: argparse.ArgumentParser) -> None:
     """Options that every command has."""
-    group = parser.add_argument_group("where")
+    group = parser.add_argument_group("what to work with")
     group.add_argument("-C", "--directory", metavar="DIR", help="work in this folder")
     group.add_argument("-f", "--file", metavar="FILE", help="the Pipefile")
     group.add_argument(
@@ -200,6 +201,20 @@ def _what_options(parser: argparse.ArgumentParser) -> None:
     add("--unprotect", action="store_true", help="let protected outputs be made anew")
 
 
+def _cluster_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where to build")
+    add = group.add_argument
+    add("--cluster", metavar="NAME", help="run the jobs on this cluster: slurm, sge, pbs, ...")
+    add(
+        "--cluster-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="over what hpcmake.toml says of the cluster",
+    )
+    add("--detach", action="store_true", help="submit to the cluster, and do not wait")
+
+
 def _how_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how to build")
     add = group.add_argument
@@ -213,15 +228,6 @@ def _how_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="cores to use; without a number all of them (default: 1)",
     )
-    add("--cluster", metavar="NAME", help="run the jobs on this cluster: slurm, sge, pbs, ...")
-    add(
-        "--cluster-option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="over what hpcmake.toml says of the cluster",
-    )
-    add("--detach", action="store_true", help="submit to the cluster, and do not wait")
     add("-n", "--dry-run", action="store_true", help="show what would run and why, do nothing")
     add(
         "-k",

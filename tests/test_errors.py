@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from buildhpc.messages import call, calls, commands, language, plan, rules, schedulers, sites
+from buildhpc.messages import call, calls, commands, language, plan, rules, schedulers, sites, where
 
 GOLDEN = Path(__file__).parent / "golden" / "errors.txt"
 # What becomes known when a job's turn has come is told as the job's failure.
@@ -106,7 +106,7 @@ def test_a_message_is_shown_in_full(
 
 def messages() -> Iterator[tuple[str, str]]:
     """Names of the functions that make messages, each with its slug."""
-    for module in (rules, plan, language, call, commands, schedulers, sites, calls):
+    for module in (rules, plan, language, call, commands, schedulers, sites, calls, where):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             own = function.__module__ == module.__name__ and not name.startswith("_")
             code = inspect.getsource(function)

@@ -12,6 +12,8 @@ from buildhpc.diagnostics import Problem, render
 
 if TYPE_CHECKING:
     from buildhpc.plan.choice import Choice
+    from buildhpc.state.database import State
+    from buildhpc.state.where import Condition
 
 PIPEFILES = ("Pipefile", "workflow/Pipefile")
 
@@ -66,6 +68,24 @@ def fold_receipts(*, wait_s: float = 0.2) -> None:
 
         for problem in glance(Path.cwd(), wait_s).problems:
             warn(problem)
+
+
+def where_argument(parser: argparse.ArgumentParser) -> None:
+    """The option that says which jobs are meant by a condition."""
+    parser.add_argument(
+        "--where",
+        metavar="CONDITION",
+        help="jobs for which this holds, e.g. \"rule = 'map' and wall_s > 3600\"",
+    )
+
+
+def condition_of(args: argparse.Namespace, state: State) -> Condition | None:
+    """What `--where` says; None: nothing. Raises: HpcmakeError."""
+    if args.where is None:
+        return None
+    from buildhpc.state.where import condition
+
+    return condition(state, args.where)
 
 
 def warn(problem: Problem) -> None:

@@ -24,14 +24,14 @@ def run(args: argparse.Namespace) -> int:
     state = known_state(writes=not args.dry_run)
     if args.run is None:
         return _jobs(state, args)
-    if args.words or args.all or args.state is not None:
+    if args.words or args.all or args.state is not None or args.where is not None:
         raise messages.runs_alone()
     return _run(state, args)
 
 
 def _jobs(state: State, args: argparse.Namespace) -> int:
     from buildhpc.commands.common import confirmed
-    from buildhpc.commands.pick import counted, picked, show_some, tell_left
+    from buildhpc.commands.pick import counted, named, picked, show_some, tell_left
     from buildhpc.state.changes import forget, forget_runs
     from buildhpc.state.queries import runs
 
@@ -45,7 +45,7 @@ def _jobs(state: State, args: argparse.Namespace) -> int:
     if not confirmed(f"{counted(len(names))} would be forgotten", yes=args.yes):
         return 0
     foreign = forget(state, names)
-    if args.all and not args.words and args.state is None:
+    if args.all and not (args.words or named(args)):
         forget_runs(state, [run.id for run in runs(state)])
     done = [name for name in names if name not in foreign]
     show_some("forgot", done)

@@ -23,8 +23,11 @@ _RANGE = re.compile(r"(\d*)-(\d*)|(\d+)")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `logs`."""
+    from buildhpc.commands.common import where_argument
+
     add = parser.add_argument
-    add("jobs", nargs="+", metavar="JOB", help="the name of a job, a file, or a rule")
+    add("jobs", nargs="*", metavar="JOB", help="the name of a job, a file, or a rule")
+    where_argument(parser)
     add(
         "--attempt",
         type=int,
@@ -41,7 +44,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the logs. Raises: HpcmakeError."""
     from buildhpc.commands.common import fold_receipts
-    from buildhpc.commands.lookup import recorded_jobs
     from buildhpc.messages import call
     from buildhpc.state.database import read_state
 
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if state is None:
         raise call.no_state()
     choose = _chooser(args.grep, args.lines, args.tail)
-    names = recorded_jobs(args, state, args.jobs)
+    names = _names(args, state)
     if args.follow:
         from buildhpc.commands.follow import follow
 
@@ -67,6 +69,23 @@ def run(args: argparse.Namespace) -> int:
                 waits = "is queued, and has not begun" if log.queued else "printed nothing"
                 print(f"`{log.job}` {waits}", file=sys.stderr)
     return 0
+
+
+def _names(args: argparse.Namespace, state: State) -> list[str]:
+    """The jobs that are meant. Raises: HpcmakeError."""
+    from buildhpc.commands.common import condition_of
+    from buildhpc.commands.lookup import recorded_jobs
+    from buildhpc.messages import commands as messages
+    from buildhpc.state import queries
+
+    said = condition_of(args, state)
+    if said is None and not args.jobs:
+        raise messages.no_jobs_named("logs")
+    names = recorded_jobs(args, state, args.jobs) if args.jobs else None
+    if said is None:
+        return names or []
+    found = [job.name for job in queries.jobs(state, queries.Where(condition=said))]
+    return found if names is None else [name for name in names if name in set(found)]
 
 
 def _in_parts(state: State, names: Sequence[str], place: int) -> Iterator[list[Printed]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,6 +119,13 @@ class Finder:
         path = normal(word)
         maker = graph.maker.get(path)
         return Meant(graph, evidence, plan, (maker,) if maker else (), path)
+
+    def named(self, names: Sequence[str]) -> list[Meant]:
+        """Each of the jobs of these names, in their order. Raises: HpcmakeError."""
+        wanted = set(names)
+        every = self._every(lambda job: job.name in wanted)
+        found = {job.name: replace(every, jobs=(job,)) for job in every.jobs}
+        return [found.get(name) or self._job(name) for name in names]
 
     def users(self, path: str) -> list[Job]:
         """The jobs that need the file `path` directly. Raises: HpcmakeError."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from buildhpc.commands.common import fold_receipts, warn
+from buildhpc.commands.common import condition_of, fold_receipts, warn, where_argument
 from buildhpc.commands.lookup import recorded_jobs
 from buildhpc.commands.status import STATES
 from buildhpc.messages import call
@@ -22,6 +22,7 @@ def pick_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     """Options that say which jobs are meant."""
     add = parser.add_argument
     add("words", nargs="*", metavar="JOB", help="a job, a rule, or a file that a job made")
+    where_argument(parser)
     add("--state", metavar="STATE", help="jobs in this state, e.g. `failed`")
     add("--run", type=int, metavar="N", help=what)
     add("--all", action="store_true", help="all jobs")
@@ -42,15 +43,21 @@ def known_state(*, writes: bool = True) -> State:
     return state
 
 
+def named(args: argparse.Namespace) -> bool:
+    """Whether an option says which jobs are meant."""
+    return any(each is not None for each in (args.state, args.run, args.where))
+
+
 def picked(state: State, args: argparse.Namespace, command: str) -> list[JobRow]:
     """The jobs that are meant, by rule and name. Raises: HpcmakeError."""
-    if not args.words and not args.all and args.state is None and args.run is None:
+    if not (args.words or args.all or named(args)):
         raise messages.no_jobs_named(command)
     if args.run is not None:
         check_run(state, args.run)
     if args.state is not None and args.state not in STATES:
         raise call.unknown_state(args.state, STATES)
-    wanted = jobs(state, Where(state=args.state, run=args.run))
+    said = condition_of(args, state)
+    wanted = jobs(state, Where(state=args.state, run=args.run, condition=said))
     if not args.words:
         return wanted
     names = set(recorded_jobs(args, state, args.words))

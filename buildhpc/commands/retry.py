@@ -33,13 +33,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Retry the jobs that are meant. Returns the exit code. Raises: HpcmakeError."""
-    from buildhpc.commands.pick import known_state, picked, show_some
+    from buildhpc.commands.pick import known_state, named, picked, show_some
     from buildhpc.state import inbox
 
     inbox.glance(Path.cwd())
     state = known_state()
-    named = args.words or args.state is not None or args.run is not None
-    args.all = args.all or not named
+    args.all = args.all or not (args.words or named(args))
     found = [job for job in picked(state, args, "retry") if job.state in _AGAIN]
     if not found:
         print("nothing to retry: no such job failed, was skipped, cancelled or lost")

@@ -24,8 +24,11 @@ _FILES = 20
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `show`."""
+    from buildhpc.commands.common import where_argument
+
     add = parser.add_argument
-    add("job", nargs="+", metavar="JOB", help="the name of a job, a file, or a rule with one job")
+    add("job", nargs="*", metavar="JOB", help="the name of a job, a file, or a rule with one job")
+    where_argument(parser)
     add("--json", action="store_true", help="as one JSON document")
 
 
@@ -37,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     fold_receipts()
     finder = Finder(args)
     paint = painter(sys.stdout)
-    for number, meant in enumerate(finder.all(args.job)):
+    for number, meant in enumerate(_meant(args, finder)):
         facts = _facts(finder, meant)
         if args.json:
             import json
@@ -49,6 +52,27 @@ def run(args: argparse.Namespace) -> int:
         for line in _lines(facts, paint):
             print(line)
     return 0
+
+
+def _meant(args: argparse.Namespace, finder: Finder) -> list[Meant]:
+    """The jobs that are to be told of, each by itself. Raises: HpcmakeError."""
+    from buildhpc.commands.common import condition_of
+    from buildhpc.messages import call
+    from buildhpc.messages import commands as messages
+    from buildhpc.state import queries
+
+    if args.where is None:
+        if not args.job:
+            raise messages.no_jobs_named("show")
+        return finder.all(args.job)
+    if finder.state is None:
+        raise call.no_state()
+    where = queries.Where(condition=condition_of(args, finder.state))
+    names = [job.name for job in queries.jobs(finder.state, where)]
+    if args.job:
+        named = {job.name for meant in finder.all(args.job) for job in meant.jobs}
+        names = [name for name in names if name in named]
+    return finder.named(names)
 
 
 def _facts(finder: Finder, meant: Meant) -> dict[str, Any]:

@@ -32,7 +32,10 @@ _REFRESH_S = 0.5
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `status`."""
+    from buildhpc.commands.common import where_argument
+
     add = parser.add_argument
+    where_argument(parser)
     add("--state", metavar="STATE", help="only jobs in this state, and list them")
     add("--rule", metavar="RULE", help="only jobs of this rule")
     add("--run", type=int, metavar="N", help="only jobs that this run tried")
@@ -42,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell how the jobs of this folder are. Raises: HpcmakeError."""
-    from buildhpc.commands.common import fold_receipts
+    from buildhpc.commands.common import condition_of, fold_receipts
     from buildhpc.messages import call
     from buildhpc.state.database import read_state
     from buildhpc.state.overview import Asked, overview
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     state = read_state(Path.cwd())
     if state is None:
         raise call.no_state()
-    asked = Asked(args.state, args.rule, args.run)
+    asked = Asked(args.state, args.rule, args.run, condition_of(args, state))
     if args.watch and not args.json:
         return _watch(state, asked)
     found = overview(state, asked)
@@ -88,7 +91,7 @@ def _check_names(state: State, asked: Asked, found: Overview) -> None:
 def _document(found: Overview, asked: Asked) -> dict[str, object]:
     document = asdict(found)
     jobs = document.pop("listed")
-    return {**document, "jobs": jobs} if asked.state else document
+    return {**document, "jobs": jobs} if asked.lists else document
 
 
 def lines(found: Overview, asked: Asked, now_s: float, paint: Paint) -> Iterator[str]:
@@ -111,7 +114,7 @@ def lines(found: Overview, asked: Asked, now_s: float, paint: Paint) -> Iterator
         yield ""
         yield paint("bold", "failed last")
         yield from _failed(found.failed, paint)
-    if found.runs and asked.state is None:
+    if found.runs and not asked.lists:
         yield ""
         yield paint("bold", "runs")
         rows = [

@@ -36,7 +36,7 @@ def include_not_followed(written: str, span: Span) -> Problem:
 def no_jobs_named(command: str) -> HpcmakeError:
     """`reset` or `forget` without a word about which jobs."""
     text = f"`hpcmake {command}` wants to know which jobs"
-    cure = "name jobs, rules or files; or use `--state failed`, `--run N` or `--all`"
+    cure = "name jobs, rules or files; or use `--state failed`, `--run N`, `--where` or `--all`"
     return _error("which-jobs", text, Note("help", cure))
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from buildhpc.state.owners import alive
 from buildhpc.state.records import chunks
-from buildhpc.state.runs import open_runs
+from buildhpc.state.runs import open_runs, state_now
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
     from buildhpc.state.database import State
+    from buildhpc.state.where import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +93,20 @@ class Overview:
 class Asked:
     """Which jobs `status` is about: those for which all that is given holds.
 
-    state: also lists the jobs in it. failures: how many of them are told.
+    state: also lists the jobs in it. condition: what `--where` says; lists its jobs as well.
+    failures: how many of them are told.
     """
 
     state: str | None = None
     rule: str | None = None
     run: int | None = None
+    condition: Condition | None = None
     failures: int = 5
+
+    @property
+    def lists(self) -> bool:
+        """Whether each of the jobs is told."""
+        return self.state is not None or self.condition is not None
 
 
 _COLUMNS = """job.name, job.rule, {now}, job.failure, attempt.run, attempt.number,
@@ -116,14 +124,16 @@ _QUEUED = """SELECT attempt.run, job.rule, count(*), submission.cluster,
 
 
 def overview(state: State, asked: Asked) -> Overview:
-    """What there is to tell of the jobs that are meant."""
+    """What there is to tell of the jobs that are meant. Raises: as `Condition.choose`."""
     return state.read(lambda connection: _overview(connection, asked, state.now_s()))
 
 
 def _overview(connection: Connection, asked: Asked, now_s: float) -> Overview:
     runs = _living(connection, now_s)
-    now = _now([run.run for run in runs])
+    now = state_now([run.run for run in runs])
     where, values = _where(asked, now)
+    if asked.condition is not None:
+        where = f"{where} AND {asked.condition.choose(connection, now_s)}"
     counts: dict[str, dict[str, int]] = {}
     for rule, is_now, number in connection.execute(
         f"SELECT job.rule, {now} AS now, count(*) FROM job WHERE {where}"
@@ -144,19 +154,9 @@ def _overview(connection: Connection, asked: Asked, now_s: float) -> Overview:
         [job for job in running if job.state == "running"],
         [QueuedNow(*row) for row in connection.execute(_QUEUED.format(where=where), values)],
         jobs(f"{now} IN ('failed', 'lost') {last}"),
-        jobs("1 ORDER BY job.rule, job.name") if asked.state else [],
+        jobs("1 ORDER BY job.rule, job.name") if asked.lists else [],
         runs,
     )
-
-
-def _now(living: Sequence[int]) -> str:
-    """The state of a job now: what a run left running when it died is lost."""
-    runs = ",".join(map(str, living)) or "NULL"
-    claimed = f"ifnull(job.claim IN ({runs}), 0)"
-    return f"""CASE WHEN {claimed} THEN
-        CASE WHEN job.state IN ('running', 'queued') THEN job.state ELSE 'waiting' END
-        WHEN job.state IN ('running', 'queued') THEN 'lost'
-        WHEN job.claim IS NULL THEN job.state ELSE 'waiting' END"""
 
 
 def _where(asked: Asked, now: str) -> tuple[str, list[Any]]:
@@ -249,7 +249,7 @@ def on_clusters(state: State, jobs: Sequence[str]) -> dict[str, JobNow]:
     """Job -> how it is, of those of the jobs that a scheduler has."""
 
     def query(connection: Connection) -> dict[str, JobNow]:
-        now = _now([run.run for run in _living(connection, state.now_s())])
+        now = state_now([run.run for run in _living(connection, state.now_s())])
         columns = _COLUMNS.format(now=now)
         return {
             row[0]: JobNow(*row)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
     from buildhpc.state.database import State
+    from buildhpc.state.where import Condition
 
 T = TypeVar("T")
 
@@ -99,6 +100,7 @@ class Where:
     """Which jobs are meant: those for which all that is given holds.
 
     run: jobs with an attempt in it. target: the path of a file that the job made last.
+    condition: what `--where` says.
     """
 
     name: str | None = None
@@ -106,6 +108,7 @@ class Where:
     state: str | None = None
     run: int | None = None
     target: str | None = None
+    condition: Condition | None = None
 
 
 _CONDITIONS = {
@@ -130,15 +133,22 @@ _RUN = """SELECT id, status, started_s, ended_s, command, targets, options, host
 
 
 def jobs(state: State, where: Where | None = None) -> list[JobRow]:
-    """The jobs that are meant, by rule and name."""
-    conditions, values = [], []
+    """The jobs that are meant, by rule and name. Raises: as `Condition.choose`."""
+    conditions, values = ["1"], []
     for column, condition in _CONDITIONS.items():
         value = getattr(where, column, None)
         if value is not None:
             conditions.append(condition)
             values.append(path_bytes(value) if column == "target" else value)
-    filtered = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return _all(state, _job, f"{_JOB}{filtered} ORDER BY job.rule, job.name", *values)
+    said = where.condition if where else None
+
+    def query(connection: Connection) -> list[JobRow]:
+        chosen = [said.choose(connection, state.now_s())] if said else []
+        filtered = " AND ".join([*chosen, *conditions])
+        select = f"{_JOB} WHERE {filtered} ORDER BY job.rule, job.name"
+        return [_job(row) for row in connection.execute(select, values)]
+
+    return state.read(query)
 
 
 def attempts(state: State, job: str) -> list[AttemptRow]:

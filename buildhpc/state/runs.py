@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildhpc.state.owners import Owner, alive, this_process
@@ -58,6 +59,19 @@ def open_runs(connection: Connection) -> list[OpenRun]:
                 connection.execute(_OPEN)
             )
         ]
+
+
+def state_now(living: Sequence[int]) -> str:
+    """SQL for the state of a job now: what a run left running when it died is lost.
+
+    living: the runs of which more will come.
+    """
+    runs = ",".join(map(str, living)) or "NULL"
+    claimed = f"ifnull(job.claim IN ({runs}), 0)"
+    return f"""CASE WHEN {claimed} THEN
+        CASE WHEN job.state IN ('running', 'queued') THEN job.state ELSE 'waiting' END
+        WHEN job.state IN ('running', 'queued') THEN 'lost'
+        WHEN job.claim IS NULL THEN job.state ELSE 'waiting' END"""
 
 
 def begin(connection: Connection, info: RunInfo, now_s: float, cluster: str | None = None) -> int:
