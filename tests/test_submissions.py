@@ -34,7 +34,6 @@ from buildhpc.state.recorder import Recorder, RunInfo
 from buildhpc.state.rows import Change, Row, write_changes
 from buildhpc.state.snapshot import change_counter
 from buildhpc.state.submissions import (
-    Doubt,
     any_making,
     doubtful,
     in_flight,
@@ -202,11 +201,12 @@ def test_only_a_slice_whose_process_died_is_in_doubt(state: State) -> None:
     die(state, "slice")
     first, second = made.submissions[0], named_only.submissions[0]
     expected = [
-        Doubt(made.id, run.run, first.id, "gpu", first.name, None, "making"),
-        Doubt(named_only.id, run.run, second.id, "gpu", second.name, f"9{named_only.id}", "held"),
+        (made.id, run.run, first.id, "gpu", first.name, None, "making"),
+        (named_only.id, run.run, second.id, "gpu", second.name, f"9{named_only.id}", "held"),
     ]
-    assert doubtful(state) == expected
-    assert doubtful(state) == expected, "who asked has to see to them, and may ask again"
+    assert [doubt[:7] for doubt in doubtful(state)] == expected
+    again = [doubt[:7] for doubt in doubtful(state)]
+    assert again == expected, "who asked has to see to them, and may ask again"
     assert revert(state, [first.id]) == [name_of(0)]
     released(state, named_only.id)
     assert [doubt.slice for doubt in doubtful(state)] == []
@@ -229,6 +229,16 @@ def test_what_was_taken_back_is_as_if_it_had_never_been_submitted(state: State) 
     assert [each.number for each in queries.attempts(state, name_of(0))] == [1]
     assert [each.attempt for each in in_flight(state)] == [second.attempt]
     intact(state)
+
+
+def test_what_has_begun_is_not_taken_back_with_its_submission(state: State) -> None:
+    run = ClusterRun(state, 2).begin()
+    slice_ = run.submit(0, 1)
+    assert slice_ is not None
+    first, _ = in_flight(state)
+    begins(state, first)
+    assert revert(state, [slice_.submissions[0].id]) == [name_of(1)]
+    assert run.states() == ["running", "waiting"]
 
 
 # Ends without a receipt
@@ -330,6 +340,16 @@ def test_cancelling_gives_up_what_has_not_begun_and_tells_what_runs(state: State
     assert end_run_if_over(state, run.run) == "failed"
 
 
+def test_a_run_of_which_something_was_cancelled_is_not_done(state: State) -> None:
+    run = ClusterRun(state, 2).begin()
+    run.submit(0)
+    run.ended(0, Outcome("done"))
+    fold(state)
+    cancel(state, run.run)
+    assert run.states() == ["done", "cancelled"]
+    assert end_run_if_over(state, run.run) == "failed"
+
+
 def test_a_job_that_no_scheduler_takes_has_failed(state: State) -> None:
     run = ClusterRun(state, 3, {1: [0]}).begin()
     run.submit(2)
@@ -349,8 +369,12 @@ def test_a_job_that_was_given_up_can_be_tried_again_while_the_run_goes_on(state:
     assert retry(state, run.run, [name_of(0), name_of(1)]) == [name_of(0)]
     assert run.standings() == [("waiting", 1), ("waiting", 0)]
     intact(state)
-    cancel(state, run.run)
-    end_run_if_over(state, run.run)
+    run.submit(0, attempt=2)
+    run.submit(1)
+    for number in (0, 1):
+        run.ended(number, Outcome("done"), attempt=2 - number)
+    fold(state)
+    assert end_run_if_over(state, run.run) == "done", "what failed at first is done now"
     assert retry(state, run.run, [name_of(0)]) == []
 
 
@@ -365,6 +389,15 @@ def test_how_a_planned_job_stands_that_others_have_or_had(state: State) -> None:
     assert len(claimed.mine) == 2
     assert run.states() == ["waiting"] * 3
     assert standings(state, run.run, ["unheard of"]) == [("free", 0)]
+
+
+def test_a_job_that_failed_in_another_run_may_be_claimed(state: State) -> None:
+    first = ClusterRun(state, 1).begin()
+    first.submit(0)
+    verdict(state, [fails(in_flight(state)[0].attempt)])
+    assert first.states() == ["failed"]
+    other = reserve_run(state, INFO, "gpu")
+    assert standings(state, other, [name_of(0)]) == [("free", 0)]
 
 
 # The end
