@@ -11,6 +11,8 @@ import pytest
 from conftest import Pipe
 from faults import Scene, unprivileged, wait_for
 
+from buildhpc.state.database import read_state
+
 # `made` waits for `go`, so that there is a time for edits in which `first` is done.
 PIPEFILE = """\
 rule all:
@@ -39,7 +41,8 @@ def waiting(pipe: Pipe) -> tuple[Pipe, subprocess.Popen[str]]:
     build = scene.start("-j2")
 
     def known() -> bool:
-        return '"first"' not in pipe.check("-n --json").out and pipe.exists("waits")
+        state = read_state(pipe.folder)
+        return bool(state and pipe.exists("waits") and state.record(["first"])["first"].outputs)
 
     wait_for(known, "the first job is recorded")
     return pipe, build
@@ -104,7 +107,7 @@ def _git(pipe: Pipe, *words: str) -> str:
 
 
 def test_each_branch_gets_its_own_outputs(pipe: Pipe) -> None:
-    scene = Scene(pipe, count=3, pause=0)
+    scene = Scene(pipe, count=2, pause=0)
     first = pipe.read("Pipefile")
     _git(pipe, "init", "-q", "-b", "main")
     pipe.write(".gitignore", "out\nlog\nlocks\n")
@@ -117,10 +120,10 @@ def test_each_branch_gets_its_own_outputs(pipe: Pipe) -> None:
     at = first.index("rule c:")
     pipe.write("Pipefile", first[:at] + first[at:].replace("printf half", "printf HALF"))
     _git(pipe, "commit", "-q", "-a", "-m", "other")
-    for branch, start in [("other", "HALF"), ("main", "half"), ("other", "HALF")]:
+    for branch, start in [("other", "HALF"), ("main", "half")]:
         _git(pipe, "switch", "-q", branch)
         pipe.check("-q -j4")
-        for number in range(3):
+        for number in range(2):
             whole = f"{start}halfhalf{pipe.read(f'src/{number}')}"
             assert pipe.read(f"out/{number}.c") == whole
         assert pipe.check("").out.startswith("nothing to do: ")

@@ -87,7 +87,8 @@ def test_a_signal_at_any_phase_ends_the_build(
     pipe: Pipe, phase: str, number: signal.Signals
 ) -> None:
     scene = Scene(pipe, count=3)
-    assert _gone(scene, _with_signal(scene, phase, number), number) < 5
+    # A traced process is several times slower, most of all where it looks at all processes.
+    assert _gone(scene, _with_signal(scene, phase, number), number) < 15
     scene.recover()
 
 
@@ -102,7 +103,7 @@ def test_a_build_that_a_script_started_with_ampersand_hears_sigint_at_any_phase(
         signal.SIGINT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
-    assert _gone(scene, build, signal.SIGINT) < 5
+    assert _gone(scene, build, signal.SIGINT) < 15
     scene.recover()
 
 
