@@ -33,8 +33,25 @@ def test_what_is_nowhere_is_lost_only_after_two_looks_some_time_apart() -> None:
     missing = Missing(15.0)
     assert judge(missing, FLIGHT, 0.0) == []
     assert missing.waiting
-    assert judge(missing, FLIGHT, 14.0) == []
-    assert judge(missing, FLIGHT, 15.0) == [Finding(7, "map n=3", "lost")]
+    assert judge(missing, FLIGHT, 44.0) == []
+    assert judge(missing, FLIGHT, 45.0) == [Finding(7, "map n=3", "lost")]
+
+
+def test_what_accounting_calls_alive_or_says_nothing_of_is_not_lost_soon() -> None:
+    missing = Missing(15.0)
+    alive = Verdict("alive", "RUNNING")
+    for now_s in (0.0, 60.0, 600.0):
+        assert judge(missing, FLIGHT, now_s, verdict=alive) == []
+    assert missing.judge([FLIGHT], {}, {}, 800.0, {FLIGHT.id}) == []
+    (finding,) = judge(missing, FLIGHT, 900.0, verdict=alive)
+    assert (finding.kind, finding.said) == ("lost", "")
+
+
+def test_what_is_held_for_ever_has_failed() -> None:
+    verdict = Verdict("launch", "state Eqw")
+    held = Queued("12_3", "x", "held", "Eqw", verdict=verdict)
+    (finding,) = judge(Missing(0.0), FLIGHT._replace(began=False), 0.0, held)
+    assert (finding.kind, finding.failure) == ("failed", "launch")
 
 
 def test_what_comes_back_was_never_lost() -> None:
@@ -71,7 +88,7 @@ def test_a_dependent_that_a_scheduler_deleted_without_a_trace_waits_for_hpcmake_
     missing = Missing(15.0)
     flight = FLIGHT._replace(began=False, edges=True)
     assert judge(missing, flight, 0.0) == []
-    (finding,) = judge(missing, flight, 20.0)
+    (finding,) = judge(missing, flight, 45.0)
     assert finding.kind == "released"
 
 

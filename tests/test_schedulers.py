@@ -406,7 +406,7 @@ EQW = "state Eqw: `qstat -j 1` tells why, `qmod -cj 1` tries again"
 OF_QSTAT_SGE = [
     Queued("6", "n", "running", "r", "node1"),
     Queued("41.2", "n", "running", "dr", "node2"),
-    Queued("1", "n", "ended", "Eqw", "", Verdict("launch", EQW)),
+    Queued("1", "n", "held", "Eqw", "", Verdict("launch", EQW)),
     Queued("3.1", "n", "held", "hqw"),
     *(Queued(f"41.{number}", "n", "queued", "qw") for number in (3, 7, 9, 11)),
     Queued("42", "n", "queued", "Rq"),
@@ -533,6 +533,9 @@ OF_SACCT = {
     "13": Verdict("launch", "FAILED 1:0", False),
     "21_0": Verdict("cancelled", "CANCELLED by 0 0:0", False),
     "21_1": Verdict("cancelled", "CANCELLED by 0 0:0", False),
+    "90": Verdict("alive", "RUNNING"),
+    "14_3": Verdict("alive", "PENDING"),
+    "14_4": Verdict("alive", "PENDING"),
 }
 
 

@@ -75,7 +75,8 @@ class Site:
     def verdicts(self, ids: Sequence[str]) -> Mapping[str, Verdict]:
         found: dict[str, Verdict] = {}
         for command in self.adapter.finished(ids):
-            found.update(self.adapter.verdicts(self.run(command)))
+            told = self.adapter.verdicts(self.run(command))
+            found.update((id_, each) for id_, each in told.items() if each.failure != "alive")
         return found
 
     def all(self, commands: Sequence[Sequence[str]]) -> None:

@@ -13,7 +13,6 @@ from buildhpc.commands.common import warn
 from buildhpc.commands.leftovers import run_folder
 from buildhpc.commands.moving import describer_of, watched
 from buildhpc.diagnostics import HpcmakeError
-from buildhpc.messages import clusters as cluster_messages
 from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Plan
 from buildhpc.rules.model import Pipeline
@@ -83,9 +82,9 @@ class Follower:
         """Submit what can be. Raises: messages.cluster_away where nothing can."""
         step = self._advance.step(look=False)
         self._warn(step)
-        for alias, words in step.away.items():
+        for error in step.away.values():
             if not cluster_runs.was_submitted(self._state, self._run):
-                raise cluster_messages.cluster_away(alias, words)
+                raise error
         return step
 
     def follow(self, theirs: Mapping[str, int]) -> int:
@@ -109,6 +108,7 @@ class Follower:
 
     def _leave(self, number: int) -> None:
         self._left = self._left or number
+        self._advance.hurry()
 
     def _loop(self, signals: Signals, reporter: Reporter) -> str | None:
         """How the run ended; None: the user left it."""
@@ -150,8 +150,9 @@ class Follower:
             changed = getattr(folded.receipt, "changed", ())
             if changed:
                 warn(messages.source_changed(list(changed), folded.receipt.job))
-        for alias in sorted(step.unanswered):
-            self._warn_once(f"cluster `{alias}` does not answer; its jobs go on")
+        for alias, words in sorted(step.unanswered.items()):
+            why = f": {words}" if words else ""
+            self._warn_once(f"cluster `{alias}` does not answer; its jobs go on{why}")
         for alias in sorted(step.full):
             self._warn_once(f"cluster `{alias}` takes no more jobs for now; the rest waits")
 

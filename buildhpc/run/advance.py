@@ -93,6 +93,10 @@ class Advance:
         """How far apart looks at the queues are."""
         return min((site.settings.poll_s for site in self._clusters.known()), default=_POLL_S)
 
+    def hurry(self) -> None:
+        """Do not ask a scheduler again that does not answer: somebody wants to leave."""
+        self._clusters.patience.end()
+
     def step(self, *, look: bool) -> Step:
         """Take all runs on. look: ask the schedulers what they have. Raises: HpcmakeError."""
         step = Step()
@@ -123,6 +127,7 @@ class Advance:
             return
         if (status := cluster_runs.end_run_if_over(self._state, id_)) is not None:
             step.over[id_] = status
+            self._looking.look_for_strays(id_)
             self._plans.pop(id_, None)
 
     def _settle(self, id_: int, plan: Sequence[PlannedJob], step: Step) -> None:
@@ -178,7 +183,8 @@ class Advance:
     def _cancel(self, spent: Sequence[InFlight]) -> None:
         """Cancel scheduler jobs that have nothing to do any more."""
         if spent:
-            cancel(self._clusters, spent, submissions.in_flight(self._state))
+            with suppress(HpcmakeError):  # what is still there is found by the next look
+                cancel(self._clusters, spent, submissions.in_flight(self._state))
 
     def _submit(self, run: _Run, step: Step) -> None:
         """Submit what can be, as far as there is room."""
@@ -262,7 +268,7 @@ class Advance:
         step.submitted += report.submitted
         step.full |= report.full
         step.away |= report.away
-        step.unanswered |= report.doubt
+        step.unanswered |= dict.fromkeys(report.doubt, "")
         for alias in report.full | report.doubt:
             self._full_until_s[alias] = time.monotonic() + _FULL_S
         self._give_up(run, report.wrong, step)

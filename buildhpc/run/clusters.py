@@ -8,10 +8,11 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import clusters as messages
 from buildhpc.run import calls, polls
 from buildhpc.schedulers.protocol import Answer, Ask, Queued, Request, UnreadableError, Verdict
@@ -20,6 +21,8 @@ from buildhpc.sites import Cluster, Sites
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 15.0
+# So soon it is noticed that nobody waits any more.
+_NOTICED_S = 0.2
 
 
 class RefusedError(Exception):
@@ -35,19 +38,44 @@ class InDoubtError(Exception):
     """Nobody knows whether a scheduler has taken a job, not even its queue."""
 
 
+class Patience:
+    """How long a scheduler that does not answer is asked again."""
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self._over = False
+
+    def end(self) -> None:
+        """Have none from now on."""
+        self._over = True
+
+    def deadline(self) -> float:
+        """When it ends, if it begins now; by the clock that never goes back."""
+        return time.monotonic() + self._longest_s
+
+    def wait(self, pause_s: float, deadline_s: float) -> bool:
+        """Wait; False, at once, when there is none left."""
+        until_s = time.monotonic() + pause_s
+        while not self._over and (left_s := until_s - time.monotonic()) > 0:
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(min(left_s, _NOTICED_S))
+        return not self._over
+
+
 class Site:
     """A cluster.
 
-    patience_s: so long a scheduler that does not answer is asked again.
+    patience: with a scheduler that does not answer.
     """
 
-    def __init__(self, settings: Cluster, folder: str, scratch: str, patience_s: float) -> None:
+    def __init__(self, settings: Cluster, folder: str, scratch: str, patience: Patience) -> None:
         self.alias = settings.alias
         self.settings = settings
         self.scheduler = scheduler(settings.scheduler, settings.switches)
         self._folder = folder
         self._scratch = scratch
-        self._patience_s = patience_s
+        self._patience = patience
         self._place = calls.Place(
             settings.alias, settings.host, settings.ssh, self.scheduler.environment
         )
@@ -103,21 +131,33 @@ class Site:
             os.unlink(path)
 
     def _submit(self, ask: Ask, command: Sequence[str]) -> str:
-        deadline = time.monotonic() + self._patience_s
+        deadline = self._patience.deadline()
         pause_s = _FIRST_PAUSE_S
         while True:
             answer = self._call(command, submits=True)
+            kind = self.scheduler.refusal(answer)
             try:
                 found = self.scheduler.scheduler_id(answer)
             except UnreadableError:
+                # That is no refusal of what is asked for.
+                kind = "later" if kind == "wrong" else kind
                 found = self._find(ask.name, deadline)
+            else:
+                if found is None and kind == "wrong":
+                    # It may have been taken all the same, and something after that gone wrong.
+                    found = self._find(ask.name, deadline)
             if found is not None:
                 return found
-            kind = self.scheduler.refusal(answer)
-            if kind != "later" or time.monotonic() > deadline:
+            if kind != "later" or not self._patience.wait(pause_s, deadline):
                 raise RefusedError(kind, messages.said(command, answer))
-            time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def find(self, name: str) -> str | None:
+        """As `_find`, of one look. Raises: HpcmakeError, InDoubtError."""
+        queue = self.look(fresh=True)
+        if queue is None:
+            raise InDoubtError(name)
+        return self.named(queue, name)
 
     def _find(self, name: str, deadline: float) -> str | None:
         """The id of a job by its name; None: the queue certainly has none of it.
@@ -125,11 +165,13 @@ class Site:
         Raises: InDoubtError
         """
         pause_s = _FIRST_PAUSE_S
-        while (queue := self.look(fresh=True)) is None:
-            if time.monotonic() > deadline:
-                raise InDoubtError(name)
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        try:
+            while (queue := self.look(fresh=True)) is None:
+                if not self._patience.wait(pause_s, deadline):
+                    raise InDoubtError(name)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        except HpcmakeError as error:
+            raise InDoubtError(name) from error
         return self.named(queue, name)
 
     def named(self, queue: Mapping[str, Queued], name: str) -> str | None:
@@ -157,20 +199,21 @@ class Site:
             return False
         return True
 
-    def ends(self, ids: Sequence[str]) -> dict[str, Verdict]:
-        """How jobs ended that left the queue, as far as accounting can tell."""
+    def ends(self, ids: Sequence[str]) -> tuple[dict[str, Verdict], Collection[str]]:
+        """How jobs ended that left the queue, and the ids of which accounting gave no answer."""
         found: dict[str, Verdict] = {}
+        answered = True
         for command in self.scheduler.finished(ids) if ids else ():
             try:
                 found.update(self.scheduler.verdicts(self._call(command)))
-            except UnreadableError:
-                continue
-        return found
+            except (UnreadableError, HpcmakeError):
+                answered = False
+        return found, () if answered else [id_ for id_ in ids if id_ not in found]
 
     def release(self, ids: Sequence[str]) -> bool:
-        """Release held jobs; whether all of them are, as far as the queue tells."""
-        if all(self._call(command).code == 0 for command in self.scheduler.release(ids)):
-            return True
+        """Release held jobs that wait for nothing else; whether all are, as the queue tells."""
+        for command in self.scheduler.release(ids):
+            self._call(command)
         queue = self.look(fresh=True)
         if queue is None:
             return False
@@ -195,15 +238,17 @@ class Clusters:
     """The clusters of a folder, each opened when it is first asked for.
 
     default: the cluster of rules that name none. scratch: an existing folder for job scripts.
+    patience_s: so long a scheduler that does not answer is asked again.
     """
 
     def __init__(
         self, sites: Sites, default: str, folder: str, scratch: str, patience_s: float
     ) -> None:
         self.default = default
+        self.patience = Patience(patience_s)
         self._sites = sites
         self._open: Callable[[Cluster], Site] = lambda settings: Site(
-            settings, folder, scratch, patience_s
+            settings, folder, scratch, self.patience
         )
         self._known: dict[str, Site] = {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from buildhpc.schedulers.protocol import Queued, Verdict
@@ -39,6 +39,12 @@ class Finding(NamedTuple):
     verdict: Verdict | None = None
 
 
+# What no scheduler knows anything of may turn up again: so much longer it is waited for.
+_NOWHERE = 3
+# So long it is waited for where accounting gives no answer, or says that it lives.
+_UNSURE_S = 900.0
+
+
 class Missing:
     """When attempts were first seen to have ended, or to be gone, without word of their end.
 
@@ -60,12 +66,14 @@ class Missing:
         queue: Mapping[str, Queued],
         verdicts: Mapping[str, Verdict],
         now_s: float,
+        unasked: Collection[str] = (),
     ) -> list[Finding]:
         """What became of the flights that ended or are gone, once the time of grace is over.
 
         queue: id -> what the queue shows; of a look that succeeded, made before the flights were
         read from the state, so that who told of its end is not among them. verdicts: id -> how it
-        ended, by accounting. now_s: of a clock that never goes back.
+        ended, by accounting. now_s: of a clock that never goes back. unasked: the ids of which
+        accounting was asked, and gave no answer.
         """
         found = []
         flights = list(flights)
@@ -77,13 +85,23 @@ class Missing:
             if not flight.id or (shown is not None and shown.state != "ended" and verdict is None):
                 self._since.pop(flight.attempt, None)
                 continue
+            unseen = shown is None
+            wait_s = self._wait_s(verdict, unseen=unseen, unasked=flight.id in unasked)
             finding = _finding(flight, verdict)
             since_s = self._since.setdefault(flight.attempt, now_s)
-            sure = finding.kind == "released" and verdict is not None
-            if sure or now_s - since_s >= self._grace_s:
+            if now_s - since_s >= wait_s:
                 self._since.pop(flight.attempt, None)
                 found.append(finding)
         return found
+
+    def _wait_s(self, verdict: Verdict | None, *, unseen: bool, unasked: bool) -> float:
+        """How long an attempt has to be missing before that is believed."""
+        if verdict is None:
+            sure_s = _NOWHERE * self._grace_s if unseen else self._grace_s
+            return max(self._grace_s, _UNSURE_S) if unasked else sure_s
+        if verdict.failure == "alive":
+            return max(self._grace_s, _UNSURE_S)
+        return 0.0 if verdict.failure == "unmet" else self._grace_s
 
     @property
     def waiting(self) -> bool:
@@ -97,7 +115,7 @@ def _ended_untold(shown: Queued) -> bool:
 
 def _finding(flight: Flight, verdict: Verdict | None) -> Finding:
     attempt, job = flight.attempt, flight.job
-    if verdict is None:
+    if verdict is None or verdict.failure == "alive":
         # A scheduler that deletes what can never run leaves no trace of it.
         gone = flight.edges and not flight.began
         return Finding(attempt, job, "released" if gone else "lost")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from buildhpc.diagnostics import HpcmakeError, Problem
 from buildhpc.messages import clusters as messages
-from buildhpc.run.clusters import Clusters, Site
+from buildhpc.run.clusters import Clusters, InDoubtError, Site
 from buildhpc.run.follow import Finding, Flight, Missing
 from buildhpc.run.submitter import element_ids
 from buildhpc.schedulers.protocol import Queued
@@ -19,9 +19,12 @@ from buildhpc.state.database import State
 from buildhpc.state.flights import End, InFlight
 from buildhpc.state.inbox import Folded
 from buildhpc.state.plan_file import PlannedJob
+from buildhpc.state.submissions import Doubt, Known
 
 # So long the job that takes a run on may take to be shown in the queue.
 _GO_ON_S = 60.0
+# So long after its process died a command that submits may still reach its scheduler.
+_LATE_S = 5.0
 
 
 @dataclass(slots=True)
@@ -31,8 +34,9 @@ class Step:
     told: what runners told. ends: what schedulers told of jobs whose runners could not.
     skipped: job -> the one it needs, that did not end well. refused: run and number of a job ->
     why its scheduler does not take it. problems: receipts that could not be read. submitted:
-    how many jobs were. over: run -> how it ended. unanswered: clusters whose queues nobody
-    knows. full: those that take no more now. away: cluster that cannot be had -> what it said.
+    how many jobs were. over: run -> how it ended. unanswered: cluster whose queue nobody knows
+    -> why, where that is known. full: those that take no more now. away: cluster that cannot be
+    had -> what to tell of that.
     """
 
     told: list[Folded] = field(default_factory=list)
@@ -42,9 +46,9 @@ class Step:
     problems: list[Problem] = field(default_factory=list)
     submitted: int = 0
     over: dict[int, str] = field(default_factory=dict)
-    unanswered: set[str] = field(default_factory=set)
+    unanswered: dict[str, str] = field(default_factory=dict)
     full: set[str] = field(default_factory=set)
-    away: dict[str, str] = field(default_factory=dict)
+    away: dict[str, HpcmakeError] = field(default_factory=dict)
 
 
 class Looking:
@@ -78,65 +82,110 @@ class Looking:
             return
         slices: dict[int, bool] = {}
         for doubt in submissions.doubtful(self._state):
-            site = self._clusters.site(doubt.cluster)
-            slices.setdefault(doubt.slice, True)
-            if doubt.state == "held" and doubt.scheduler_id:
-                slices[doubt.slice] &= site.release([doubt.scheduler_id])
-                continue
-            queue = site.look(fresh=True)
-            if queue is None:
-                step.unanswered.add(doubt.cluster)
-                slices[doubt.slice] = False
-                continue
-            found = site.named(queue, doubt.name)
-            if found is None:
-                submissions.revert(self._state, [doubt.submission])
-                continue
-            self._adopt(site, doubt.submission, found)
-            slices[doubt.slice] &= site.release([found])
+            over = self._recovered(doubt, step)
+            slices[doubt.slice] = over and slices.get(doubt.slice, True)
         for slice_, over in slices.items():
             if over:
                 submissions.released(self._state, slice_)
 
-    def _adopt(self, site: Site, submission: int, id_: str) -> None:
-        """Take a job that was submitted, and whose id nobody wrote down, for what it is."""
+    def _recovered(self, doubt: Doubt, step: Step) -> bool:
+        """Find out whether something was submitted, and let it start; False: nobody knows yet."""
+        site = self._clusters.site(doubt.cluster)
+        try:
+            if doubt.state == "held" and doubt.scheduler_id:
+                return site.release([doubt.scheduler_id])
+            id_ = self._sought(site, doubt)
+            if id_ is None:
+                submissions.revert(self._state, [doubt.submission])
+                return True
+            return not self._adopted_held(site, doubt.submission, id_) or site.release([id_])
+        except InDoubtError:
+            step.unanswered.setdefault(doubt.cluster, "")
+        except HpcmakeError as error:
+            step.unanswered[doubt.cluster] = error.problems[0].text
+        return False
+
+    def _sought(self, site: Site, doubt: Doubt) -> str | None:
+        """The id of what may have been submitted. Raises: HpcmakeError, InDoubtError."""
+        id_ = site.find(doubt.name)
+        # The command outlives who called it, and may be about to reach its scheduler.
+        if id_ is None and doubt.quiet_s < _LATE_S:
+            time.sleep(_LATE_S - doubt.quiet_s)
+            id_ = site.find(doubt.name)
+        return id_
+
+    def _adopted_held(self, site: Site, submission: int, id_: str) -> bool:
+        """Take what was submitted, and whose id nobody wrote down, for what it is.
+
+        Returns whether it is held until hpcmake releases it.
+        """
         flights = [
             flight
             for flight in submissions.in_flight(self._state)
             if flight.place.submission == submission
         ]
         elements = max((flight.place.elements for flight in flights), default=0)
+        held = not any(flight.waits for flight in flights)
         ids = element_ids(site, id_, elements)
-        submissions.named(self._state, submission, id_, ids, held=True)
+        submissions.named(self._state, submission, id_, ids, held=held)
+        return held
 
     def look(self, step: Step) -> None:
         """Ask the schedulers for what left no word of its end."""
         known = {flight.attempt for flight in submissions.in_flight(self._state)}
         aliases = {flight.cluster for flight in submissions.in_flight(self._state)}
-        queues = {alias: self._clusters.site(alias).look() for alias in sorted(aliases)}
+        queues = {alias: self._queue(alias, step) for alias in sorted(aliases)}
         self._missing = {alias: each for alias, each in self._missing.items() if alias in queues}
         self.fold(step)  # who told of its end meanwhile
         flights = [each for each in submissions.in_flight(self._state) if each.attempt in known]
         for alias, queue in queues.items():
             if queue is None:
-                step.unanswered.add(alias)
                 continue
             site = self._clusters.site(alias)
             mine = [_flight(each) for each in flights if each.cluster == alias]
             # What the queue held a while ago may be all that is known of it now.
             grace_s = max(site.settings.grace_s, 2 * site.settings.poll_s)
             missing = self._missing.setdefault(alias, Missing(grace_s))
-            ends = site.ends(missing.ids(mine, queue))
+            ends, unasked = site.ends(missing.ids(mine, queue))
+            findings = missing.judge(mine, queue, ends, time.monotonic(), unasked)
+            self._found(findings, {each.attempt: each for each in flights}, step)
             self._cancel_strays(site, queue)
             self._forget_go_on(site, queue)
-            findings = missing.judge(mine, queue, ends, time.monotonic())
-            self._found(findings, {each.attempt: each for each in flights}, step)
+
+    def look_for_strays(self, run: int) -> None:
+        """Cancel what has turned up of a run that is over; nobody else would release it."""
+        for alias in submissions.never_seen(self._state, run):
+            queue = self._queue(alias, Step())
+            if queue is not None:
+                self._cancel_strays(self._clusters.site(alias), queue)
+
+    def _queue(self, alias: str, step: Step) -> dict[str, Queued] | None:
+        """What the queue of a cluster holds; None: nobody knows."""
+        words = ""
+        try:
+            queue = self._clusters.site(alias).look()
+        except HpcmakeError as error:
+            queue, words = None, error.problems[0].text
+        if queue is None:
+            step.unanswered[alias] = words
+        return queue
 
     def _cancel_strays(self, site: Site, queue: Mapping[str, Queued]) -> None:
-        """Cancel what turned up after it was taken back: nothing knows of it, nor releases it."""
-        names = submissions.taken_back(self._state)
-        strays = {site.scheduler.whole(q.id) for q in queue.values() if q.name in names}
-        if strays:
+        """Cancel what waits in a queue and has nothing to do: nothing knows of it, or releases it.
+
+        It turned up after it was taken back, came twice, or could not be cancelled before.
+        """
+        names = {each.name for each in queue.values() if each.state in ("held", "queued")}
+        known = submissions.known(self._state, sorted(names))
+        whole = site.scheduler.whole
+        strays = {
+            whole(each.id)
+            for each in queue.values()
+            if each.state in ("held", "queued")
+            and each.name in known
+            and _is_stray(each, whole(each.id), known[each.name])
+        }
+        with suppress(HpcmakeError):  # the next look finds them again
             site.cancel(sorted(strays))
 
     def _found(
@@ -192,6 +241,13 @@ class Looking:
 def go_on_mark(home: Path, run: int) -> Path:
     """The file that says which scheduler job takes a run on once others are over."""
     return home / f"run-{run}" / "go-on"
+
+
+def _is_stray(queued: Queued, id_: str, known: Known) -> bool:
+    """Whether what waits in a queue is not what was submitted under its name, or is over."""
+    if known.scheduler_id is not None and known.scheduler_id != id_:
+        return True
+    return known.state == "gone" and (queued.verdict is not None or not known.may_go_on)
 
 
 def _flight(each: InFlight) -> Flight:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from buildhpc.diagnostics import HpcmakeError
+from buildhpc.messages import clusters as messages
 from buildhpc.plan.arrays import Link
 from buildhpc.run.clusters import Clusters, InDoubtError, RefusedError, Site
 from buildhpc.run.manifest import Element, Header, Need, Planned, write_manifest
@@ -57,14 +59,14 @@ class Report:
 
     submitted: jobs that are in a queue now. full: clusters that take no more for now.
     wrong: job of the plan -> why its cluster will not have it. doubt: clusters whose answers
-    left it open. away: cluster that cannot be had -> what it said.
+    left it open. away: cluster that cannot be had -> what to tell of that.
     """
 
     submitted: int
     full: set[str]
     wrong: dict[int, str]
     doubt: set[str]
-    away: dict[str, str]
+    away: dict[str, HpcmakeError]
 
 
 class Submitter:
@@ -188,7 +190,7 @@ class Submitter:
         )
         try:
             site.submit(ask)
-        except (RefusedError, InDoubtError):
+        except (RefusedError, InDoubtError, HpcmakeError):
             return False
         return True
 
@@ -256,11 +258,15 @@ class _Slice:
         return report
 
     def _submit_one(self, place: int, draft: Draft, places: Sequence[int]) -> None:
-        """Raises: InDoubtError, RefusedError, HpcmakeError."""
+        """Raises: InDoubtError, RefusedError; HpcmakeError where its state cannot be written."""
         site = self._submitter.site(draft.cluster)
         edges = [self._edge(link, places, site) for link in draft.links]
         ask = self._submitter.ask(self._opened, place, draft, edges)
-        id_ = site.submit(ask)
+        try:
+            id_ = site.submit(ask)
+        except HpcmakeError as error:
+            self._report.away[draft.cluster] = error
+            raise RefusedError("later", error.problems[0].text) from error
         self._ids[place] = id_
         elements = element_ids(site, id_, ask.elements)
         made = self._opened.submissions[place]
@@ -285,7 +291,8 @@ class _Slice:
         if refused.kind != "wrong":
             self._report.full.add(draft.cluster)
             if refused.kind == "later":
-                self._report.away[draft.cluster] = refused.said
+                away = messages.cluster_away(draft.cluster, refused.said)
+                self._report.away.setdefault(draft.cluster, away)
             return
         for numbers in draft.elements:
             for number in numbers:
@@ -295,7 +302,10 @@ class _Slice:
         """Let the roots start. What could not be released is left to whoever looks next."""
         done = True
         for alias, ids in self._held.items():
-            done = self._submitter.site(alias).release(ids) and done
+            try:
+                done = self._submitter.site(alias).release(ids) and done
+            except HpcmakeError:
+                done = False
         if done and not self._report.doubt:
             submissions.released(self._submitter.state, self._opened.id)
 

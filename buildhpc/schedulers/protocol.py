@@ -95,7 +95,8 @@ class Verdict:
     """What a scheduler says of a job that ended.
 
     failure: class of the failure: `exit`, `signal`, `oom`, `timeout`, `node`, `preempted`,
-        `launch`, `cancelled`; empty: it ended well; `unmet`: what it waited for can never be.
+        `launch`, `cancelled`; empty: it ended well; `unmet`: what it waited for can never be;
+        `alive`: it has not ended.
     said: the scheduler's own words. by_user: somebody cancelled it. began: it ever ran; None:
         not told. exit_code: None: not told. host: where it ran. peak_mib: 0.0: not told.
     """
@@ -114,7 +115,8 @@ class Queued:
 
     id: as in `Scheduler.element_id`. name: that of `Ask`. reason: why it waits, in the
     scheduler's own words. host: where it runs. verdict: of one that ended and is still shown;
-    None, though it ended: the queue does not tell how, `Scheduler.finished` may.
+    None, though it ended: the queue does not tell how, `Scheduler.finished` may. One that is
+    `held` and has a verdict will never begin, and stays until it is cancelled.
     """
 
     id: str
@@ -196,7 +198,7 @@ class Scheduler(Protocol):
         """Commands that ask for the ends of jobs that left the queue; none: nobody knows."""
 
     def verdicts(self, answer: Answer) -> dict[str, Verdict]:
-        """Id of a job or element -> how it ended; only of those that ended.
+        """Id of a job or element -> how it ended, or that it is `alive`.
 
         Raises: UnreadableError.
         """

@@ -240,7 +240,7 @@ def _queued(job: ElementTree.Element) -> Iterator[Queued]:
     state = _state(letters)
     host = job.findtext("queue_name", "").partition("@")[2]
     error = f"state {letters}: `qstat -j {number}` tells why, `qmod -cj {number}` tries again"
-    verdict = Verdict("launch", error) if state == "ended" else None
+    verdict = Verdict("launch", error) if "E" in letters else None
     tasks = job.findtext("tasks", "")
     for each in [f"{number}.{task}" for task in numbers(tasks)] if tasks else [number]:
         yield Queued(each, job.findtext("JB_name", ""), state, letters, host, verdict)
@@ -249,7 +249,7 @@ def _queued(job: ElementTree.Element) -> Iterator[Queued]:
 def _state(letters: str) -> State:
     """What the letters of a state come to, e.g. `qw`, `hqw`, `Rr`, `dr`, `Eqw`."""
     if "E" in letters:
-        return "ended"  # it could not be started, and will not be before somebody clears that
+        return "held"  # it could not be started, and will not be before somebody clears that
     if set(letters) & set("sST"):
         return "suspended"
     if "r" in letters:

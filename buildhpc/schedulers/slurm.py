@@ -320,13 +320,14 @@ def _shown(word: str, reason: str, *, began: bool) -> Verdict | None:
 
 
 def _verdict(words: str, codes: str, start: str, host: str) -> Verdict | None:
-    """The verdict of a row of accounting; None: it did not end yet.
+    """The verdict of a row of accounting; None: nobody knows what it means.
 
     words: `CANCELLED by 1000` or one word. codes: `EXITCODE:SIGNAL`.
     """
     word = words.partition(" ")[0]
-    if _STATES.get(word) != "ended":
-        return None
+    state = _STATES.get(word)
+    if state != "ended":
+        return Verdict("alive", words) if state else None
     began = start not in ("None", "Unknown", "") and host not in _NOWHERE
     code, _, number = codes.partition(":")
     exit_code = int(code) if code.isdecimal() else None

@@ -82,7 +82,7 @@ class Doubt(NamedTuple):
     """A submission whose process died before its slice was over.
 
     state: `making` (nobody knows whether it was submitted: it is looked for by `name`), or
-    `held` (it has its id, and is yet to be released).
+    `held` (it has its id, and is yet to be released). quiet_s: since a last sign of life of it.
     """
 
     slice: int
@@ -92,6 +92,19 @@ class Doubt(NamedTuple):
     name: str
     scheduler_id: str | None
     state: str
+    quiet_s: float
+
+
+class Known(NamedTuple):
+    """What is known of a submission by its name.
+
+    state: as in the table. may_go_on: one of its attempts was ended from outside, and is gone on
+    with where its scheduler starts it anew.
+    """
+
+    scheduler_id: str | None
+    state: str
+    may_go_on: bool
 
 
 _ODD = re.compile(r"[^A-Za-z0-9_.]")
@@ -315,6 +328,7 @@ def doubtful(state: State) -> list[Doubt]:
             "SELECT id, host, pid, process_start, boot, beat_s FROM slice WHERE state = 'making'"
         ).fetchall()
         mine = this_process()
+        beats = {row[0]: row[5] for row in rows}
         dead = [
             row[0]
             for row in rows
@@ -329,9 +343,9 @@ def doubtful(state: State) -> list[Doubt]:
             Doubt(*row)
             for id_ in dead
             for row in connection.execute(
-                "SELECT slice, run, id, cluster, name, scheduler_id, state FROM submission"
+                "SELECT slice, run, id, cluster, name, scheduler_id, state, ? FROM submission"
                 " WHERE slice = ? AND state IN ('making', 'held') ORDER BY id",
-                (id_,),
+                (now_s - beats[id_], id_),
             )
         ]
         over = [(id_,) for id_ in dead if id_ not in {doubt.slice for doubt in found}]
@@ -349,10 +363,29 @@ def verdict(state: State, ends: Sequence[End]) -> list[InFlight]:
     return end_attempts(state, ends)
 
 
-def taken_back(state: State) -> set[str]:
-    """The names of submissions that were taken back since no queue had them.
+def known(state: State, names: Sequence[str]) -> dict[str, Known]:
+    """What is known of submissions of these names; others have no entry."""
+    query = """SELECT name, scheduler_id, state, EXISTS (SELECT 1 FROM attempt
+        WHERE attempt.submission = submission.id AND (attempt.state IN ('cancelled', 'lost')
+        OR (attempt.state = 'failed' AND attempt.told != 'receipt')))
+        FROM submission WHERE name IN"""
 
-    One may turn up all the same, where the command that submitted it took its time.
+    def read(connection: Connection) -> dict[str, Known]:
+        return {
+            row[0]: Known(row[1], row[2], bool(row[3]))
+            for marks, part in chunks(names)
+            for row in connection.execute(f"{query} ({marks})", part)
+        }
+
+    return state.read(read)
+
+
+def never_seen(state: State, run: int) -> set[str]:
+    """The clusters that have not shown what was submitted of a run, so that it was taken back.
+
+    It may turn up all the same, where the command that submitted it took its time.
     """
-    query = "SELECT name FROM submission WHERE state = 'gone' AND scheduler_id IS NULL"
-    return state.read(lambda connection: {row[0] for row in connection.execute(query)})
+    query = (
+        "SELECT cluster FROM submission WHERE run = ? AND state = 'gone' AND scheduler_id IS NULL"
+    )
+    return state.read(lambda connection: {row[0] for row in connection.execute(query, (run,))})
