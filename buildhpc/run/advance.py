@@ -17,13 +17,14 @@ from functools import partial
 from typing import Any
 
 from buildhpc.diagnostics import HpcmakeError
-from buildhpc.plan.arrays import Place, Shape
+from buildhpc.plan.arrays import Place
 from buildhpc.plan.window import Waiting, choose, stranded
+from buildhpc.run.asks import Try
 from buildhpc.run.cancelling import cancel
-from buildhpc.run.clusters import Clusters, Site
+from buildhpc.run.clusters import Clusters
 from buildhpc.run.looking import Looking, Step, go_on_mark
-from buildhpc.run.slices import Draft, drafts
-from buildhpc.run.submitter import Conduct, Report, Submitter, Try
+from buildhpc.run.slices import Draft, drafts, shape_of
+from buildhpc.run.submitter import Conduct, Report, Submitter
 from buildhpc.state import cluster_runs, submissions
 from buildhpc.state.claims import JobToClaim, has_others
 from buildhpc.state.cluster_runs import Standing
@@ -252,7 +253,7 @@ class Advance:
                 for number, flight in run.flights.items()
                 if flight.cluster == alias
             }
-            made += drafts(alias, jobs, done, places, _shape(site))
+            made += drafts(alias, jobs, done, places, shape_of(site))
         if not made:
             return None
         needed = {each for number in left for each in run.plan[number].after}
@@ -329,10 +330,3 @@ class Advance:
                 return
             self._remove(free)
         self._tidied[run.id] = len(done)
-
-
-def _shape(site: Site) -> Shape:
-    able = site.scheduler.abilities
-    return Shape(
-        site.max_array if able.arrays else 1, able.ok_edges, able.element_edges, able.one_element
-    )

@@ -8,6 +8,7 @@ from typing import Any
 
 from buildhpc.plan.arrays import Link, Place, Shape, arrange
 from buildhpc.plan.elements import Ready, elements
+from buildhpc.run.clusters import Site
 from buildhpc.schedulers.protocol import Request
 from buildhpc.state.plan_file import PlannedJob
 
@@ -54,6 +55,14 @@ def drafts(
         request = together([asked[number] for number in numbers[0]])
         found.append(Draft(cluster, labels[numbers[0][0]], request, numbers, array.links))
     return found
+
+
+def shape_of(site: Site) -> Shape:
+    """What the scheduler of a cluster can do, as far as arrays hang on it."""
+    able = site.scheduler.abilities
+    return Shape(
+        site.max_array if able.arrays else 1, able.ok_edges, able.element_edges, able.one_element
+    )
 
 
 def together(requests: Sequence[Request]) -> Request:

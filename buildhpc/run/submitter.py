@@ -8,40 +8,25 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import clusters as messages
 from buildhpc.plan.arrays import Link
+from buildhpc.run.asks import WARN_S, Files, Try, ask_of, elements_of, to_submit, umask
 from buildhpc.run.clusters import Clusters, InDoubtError, RefusedError, Site
-from buildhpc.run.manifest import Element, Header, Need, Planned, write_manifest
+from buildhpc.run.manifest import Header, write_manifest
 from buildhpc.run.slices import Draft
 from buildhpc.schedulers.protocol import Ask, Edge, Request
 from buildhpc.state import submissions
 from buildhpc.state.database import State
 from buildhpc.state.flights import InFlight
-from buildhpc.state.plan_file import PlannedJob
-from buildhpc.state.submissions import QueuedJob, Slice, ToSubmit
+from buildhpc.state.submissions import Slice
 
-_RUNNER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "runner.py")
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # What the one small job asks for that takes a run on when nobody else does.
 _CONTINUE = Request(cores=1, mem_mib=512, time_s=600)
-_WARN_S = 60
 # It waits for so many of what was submitted last.
 _MOST_EDGES = 100
-
-
-class Try(NamedTuple):
-    """An attempt that is to be submitted.
-
-    details: what the plan file says of the job. values: `spec` and `request` of the attempt.
-    """
-
-    planned: PlannedJob
-    number: int
-    details: Mapping[str, Any]
-    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +80,7 @@ class Submitter:
         opened = submissions.open_slice(
             self._state,
             self._run,
-            [self._to_submit(draft, tries) for draft in drafts],
+            [to_submit(draft, tries) for draft in drafts],
             {each.details["recipe"]: each.details["text"] for each in tries.values()},
         )
         if opened is None:
@@ -105,16 +90,6 @@ class Submitter:
         report = at_sites.submit()
         at_sites.release()
         return report
-
-    def _to_submit(self, draft: Draft, tries: Mapping[int, Try]) -> ToSubmit:
-        jobs = tuple(
-            QueuedJob(number, tries[number].values["spec"], element)
-            for element, numbers in enumerate(draft.elements)
-            for number in numbers
-        )
-        count = len(draft.elements)
-        elements = count if count > 1 else 0
-        return ToSubmit(draft.cluster, elements, jobs, draft.links, draft.label)
 
     def _write_manifest(
         self,
@@ -133,35 +108,21 @@ class Submitter:
             conduct.marker,
             conduct.latency_s,
             keep_incomplete=conduct.keep_incomplete,
-            warn_s=_WARN_S,
-            umask=_umask(),
+            warn_s=WARN_S,
+            umask=umask(),
         )
-        elements = [
-            Element(made.id, at, [_planned(tries[number], number in wakers) for number in numbers])
-            for made, draft in zip(opened.submissions, drafts, strict=True)
-            for at, numbers in enumerate(draft.elements)
-        ]
+        elements = elements_of(opened.submissions, drafts, tries, wakers)
         os.makedirs(os.path.join(self._home, f"run-{self._run}", "logs"), exist_ok=True)
         write_manifest(os.path.join(self._folder, opened.manifest), header, elements)
 
     def ask(self, opened: Slice, place: int, draft: Draft, after: Sequence[Edge]) -> Ask:
         """What is asked of the scheduler for a draft."""
         made = opened.submissions[place]
-        site = self._clusters.site(draft.cluster)
-        manifest = site.there(os.path.join(self._folder, opened.manifest))
-        first = f"$(({made.first} + ${{element:-0}}))"
-        words = [site.python, "-I", "-S", site.there(_RUNNER), manifest]
-        return Ask(
-            name=made.name,
-            body=f"exec {shlex.join(words)} {first}\n",
-            request=draft.request,
-            folder=site.there(self._folder),
-            output=site.there(self._output(opened.id)),
-            elements=len(draft.elements) if len(draft.elements) > 1 else 0,
-            after=tuple(after),
-            held=not after,
-            warn_s=_WARN_S,
+        files = Files(
+            self._folder, os.path.join(self._folder, opened.manifest), self._output(opened.id)
         )
+        site = self._clusters.site(draft.cluster)
+        return ask_of(site, draft, made, after, files)
 
     def go_on(self, alias: str, name: str, flights: Sequence[InFlight]) -> bool:
         """Submit the one small job that takes the run on once others are over.
@@ -315,29 +276,3 @@ def element_ids(site: Site, id_: str, elements: int) -> list[str]:
     if not elements:
         return [id_]
     return [site.scheduler.element_id(id_, each) for each in range(elements)]
-
-
-def _planned(attempt: Try, wakes: bool) -> Planned:
-    """What the runner is told of an attempt."""
-    planned, details = attempt.planned, attempt.details
-    spec = attempt.values["spec"]
-    tries = {name: most - attempt.number + 1 for name, most in planned.retries.items()}
-    return Planned(
-        planned.number,
-        attempt.number,
-        spec,
-        [Need(number, job, paths) for number, job, paths in details["needs"]],
-        details["content"],
-        details["replaced"] if attempt.number == 1 else (),
-        details["restore"],
-        details["recipe"],
-        details["benchmark"],
-        tries,
-        wakes,
-    )
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

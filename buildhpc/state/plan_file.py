@@ -149,6 +149,11 @@ def read_planned(home: Path, run: int, number: int) -> PlannedJob:
         raise HpcmakeError(messages.plan_damaged(path, run, str(error))) from error
 
 
+def as_planned(jobs: Iterable[Mapping[str, Any]]) -> list[PlannedJob]:
+    """The jobs of a plan that is written nowhere. jobs: as for `write_plan`."""
+    return [_planned(number, _line(job)) for number, job in enumerate(jobs)]
+
+
 def _missing(path: Path, run: int, error: OSError) -> HpcmakeError:
     return HpcmakeError(messages.plan_missing(path, run, error.strerror or str(error)))
 

@@ -174,12 +174,12 @@ def _submissions(connection: Connection, arrays: Sequence[ToSubmit]) -> list[Sub
     drawn = os.urandom(4).hex()
     firsts = accumulate((max(1, array.elements) for array in arrays), initial=0)
     return [
-        Submission(last + place, f"{_label(array.label)}.{drawn}-{place}", first)
+        Submission(last + place, f"{label(array.label)}.{drawn}-{place}", first)
         for place, (array, first) in enumerate(zip(arrays, firsts, strict=False), 1)
     ]
 
 
-def _label(text: str) -> str:
+def label(text: str) -> str:
     """What a name at a scheduler begins with, so that people know what it is."""
     known = _ODD.sub("_", text)
     return known if known[:1].isalpha() else f"x{known}"
