@@ -47,7 +47,7 @@ class SmallDisk:
     def read_only(self) -> None:
         """Let nothing be written from now on."""
         enter = self.pipe.prefix[:-1]  # all but the folder that is gone to
-        subprocess.run([*enter, "/", "mount", "-o", "remount,ro", str(self._mount)], check=True)
+        subprocess.run([*enter, "/", "mount", "-o", "remount,bind,ro", str(self._mount)], check=True)
 
 
 @contextmanager

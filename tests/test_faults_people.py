@@ -165,7 +165,7 @@ def test_a_state_that_cannot_be_written_is_told_before_anything_runs(pipe: Pipe)
 
 def test_files_are_made_as_umask_and_setgid_say(pipe: Pipe) -> None:
     scene = Scene(pipe, count=2, pause=0)
-    group = 12_345 if os.getuid() == 0 else os.getgroups()[-1]
+    group = 12_345 if os.getuid() == 0 else [os.getgid(), *os.getgroups()][-1]
     for folder in (pipe.folder, pipe.path("src")):
         os.chown(folder, -1, group)
         folder.chmod(0o2750)

@@ -82,7 +82,7 @@ def test_an_input_that_cannot_be_looked_at_fails_its_job_alone(
     text = f"copy n=3: `src/3` cannot be looked at: {words}"
     assert f"error[job-failed]: {text}\n" in result.err
     assert result.err.count("error[") == 1
-    assert f"{COUNT - 1} jobs done, 1 failed in" in result.out
+    assert f"{COUNT - 1:,} jobs done, 1 failed in" in result.out
     assert _begun(many) == [number for number in range(COUNT) if number != 3]
     _whole(many)
     assert _begun(many) == list(range(COUNT))
@@ -107,7 +107,7 @@ def test_what_can_be_done_without_an_unreadable_file_is_done(many: Pipe, path: s
     for done in (COUNT - 1, 0):
         result = broken.run("-j4", "-k")
         assert result.code == 1
-        assert f"failed: {done} jobs done, 1 failed in" in result.out
+        assert f"failed: {done:,} jobs done, 1 failed in" in result.out
         assert "error[job-failed]: copy n=3: " in result.err
         assert "cannot" in result.err
         assert f"`{path}`" in result.err
