@@ -97,7 +97,12 @@ class _Build:
             if args.dry_run:
                 from buildhpc.commands.dry import show_plan
 
-                return show_plan(args, planned[0], planned[2])
+                code = show_plan(args, planned[0], planned[2])
+                if args.cluster and planned[2].steps:
+                    from buildhpc.commands.dry_cluster import show_submissions
+
+                    show_submissions(args, project, planned)
+                return code
             if args.touch:
                 from buildhpc.commands.touch import touch
 

@@ -6,17 +6,23 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from buildhpc.commands.check_cluster import Report
     from buildhpc.commands.findings import Findings
     from buildhpc.diagnostics import Problem
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `check`."""
+    from buildhpc.commands.common import cluster_option
+
     add = parser.add_argument
     add("targets", nargs="*", metavar="TARGET", help="what is built; default: as `hpcmake` alone")
+    add("--cluster", metavar="NAME", help="and whether this cluster would take the jobs")
+    cluster_option(parser)
     add("--strict", action="store_true", help="warnings count as errors: exit code 2")
     add("--json", action="store_true", help="one JSON document")
 
@@ -28,10 +34,13 @@ def run(args: argparse.Namespace) -> int:
 
     pipefile = find_pipefile(args.file)
     found = inspect(pipefile, args.set, args.targets)
+    report = _clusters(args, pipefile, found) if args.cluster else None
+    if report is not None:
+        found = replace(found, problems=(*found.problems, *report.problems))
     errors = [problem for problem in found.problems if problem.severity == "error"]
     warnings = [problem for problem in found.problems if problem.severity == "warning"]
     if args.json:
-        _print_json(found, errors, warnings)
+        _print_json(found, errors, warnings, report)
     else:
         from buildhpc.diagnostics import render
 
@@ -40,7 +49,26 @@ def run(args: argparse.Namespace) -> int:
             print(render(problem), end="\n\n", file=sys.stderr)
         sys.stderr.flush()
         print(f"{pipefile}: {_summary(found, len(errors), len(warnings))}")
-    return 2 if errors or (args.strict and warnings) else 0
+        for each in report.clusters if report else ():
+            print(each.line())
+    return _code(errors, args.strict and warnings, report)
+
+
+def _clusters(args: argparse.Namespace, pipefile: str, found: Findings) -> Report | None:
+    """What clusters say of the jobs; None where there is no telling what these are."""
+    if any(problem.severity == "error" for problem in found.problems):
+        return None
+    from buildhpc.commands.check_cluster import check_clusters
+    from buildhpc.project import open_project
+
+    project = open_project(pipefile, args.set, keep=False)
+    return check_clusters(project, args.targets, args.cluster, args.cluster_option)
+
+
+def _code(errors: Sequence[Problem], counts: object, report: Report | None) -> int:
+    if report is not None and report.away and not set(errors).difference(report.away):
+        return 3
+    return 2 if errors or counts else 0
 
 
 def _summary(found: Findings, errors: int, warnings: int) -> str:
@@ -60,13 +88,20 @@ def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def _print_json(found: Findings, errors: Sequence[Problem], warnings: Sequence[Problem]) -> None:
-    document = {
+def _print_json(
+    found: Findings,
+    errors: Sequence[Problem],
+    warnings: Sequence[Problem],
+    report: Report | None,
+) -> None:
+    document: dict[str, object] = {
         "rules": found.rules,
         "jobs": found.jobs,
         "errors": [_as_json(problem) for problem in errors],
         "warnings": [_as_json(problem) for problem in warnings],
     }
+    if report is not None:
+        document["clusters"] = [asdict(each) for each in report.clusters]
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 

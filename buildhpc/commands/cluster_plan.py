@@ -56,9 +56,10 @@ class PlanLines:
         Raises: HpcmakeError where a cluster cannot give what a job asks for.
         """
         for step in self._plan.steps:
-            yield self._line(step, retries)
+            yield self.line(step, retries)
 
-    def _line(self, step: Step, retries: int | None) -> dict[str, Any]:
+    def line(self, step: Step, retries: int | None) -> dict[str, Any]:
+        """The line of one job. Raises: as `lines`."""
         job, describer = step.job, self._describer
         tries = describer.tries(job) if retries is None else {"": retries}
         site = self._clusters.site(alias_of(describer, job) or self._clusters.default)

@@ -79,6 +79,17 @@ def where_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def cluster_option(parser: argparse.ArgumentParser) -> None:
+    """The option that says something of clusters."""
+    parser.add_argument(
+        "--cluster-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="over what hpcmake.toml says of the cluster",
+    )
+
+
 def condition_of(args: argparse.Namespace, state: State) -> Condition | None:
     """What `--where` says; None: nothing. Raises: HpcmakeError."""
     if args.where is None:

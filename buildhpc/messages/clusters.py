@@ -31,8 +31,12 @@ def said(command: Sequence[str], answer: _Answer) -> str:
     """What a scheduler answered to a command, in its own words."""
     shown = shlex.join(command[:_WORDS]) + (" ..." if len(command) > _WORDS else "")
     ended = "gave no answer in time" if answer.code is None else f"exit code {answer.code}"
-    words = " ".join((answer.err.strip() or answer.out.strip() or "it said nothing").split())
-    return f"`{shown}`: {ended}: {words}"
+    return f"`{shown}`: {ended}: {words_of(answer)}"
+
+
+def words_of(answer: _Answer) -> str:
+    """The words of an answer, on one line."""
+    return " ".join((answer.err.strip() or answer.out.strip() or "it said nothing").split())
 
 
 def ended_untold(kind: str, failure: str, words: str) -> str:
@@ -66,3 +70,30 @@ def pipefile_changed(job: str) -> HpcmakeError:
     text = f"the Pipefile was changed while `{job}` waited for the files its needs hang on"
     cure = "run `hpcmake` again: it plans the rest anew"
     return HpcmakeError(Problem("pipefile-changed", text, None, (Note("help", cure),)))
+
+
+def unfit_request(
+    job: str, others: int, cluster: str, asks: Sequence[str], words: str, span: Span
+) -> Problem:
+    """`check --cluster`: the scheduler says that it would not take a job.
+
+    others: how many jobs ask for the same. asks: the words that say what.
+    """
+    more = f" and {others:,} more like it" if others else ""
+    asked = [Note("note", f"asked for with {shlex.join(asks)}")] if asks else []
+    text = f"cluster `{cluster}` would not take `{job}`{more}"
+    return Problem("unfit-request", text, span, (Note("note", f"it says: {words}"), *asked))
+
+
+def cannot_check(cluster: str, words: str) -> HpcmakeError:
+    """`check --cluster`: the scheduler does not say whether it would take a job."""
+    text = f"cluster `{cluster}` does not say what it would take: {words}"
+    cure = "try again when its scheduler answers"
+    return HpcmakeError(Problem("cluster-away", text, None, (Note("help", cure),)), exit_code=3)
+
+
+def unused_site_rule(rule: str, cluster: str, near: Sequence[str]) -> Problem:
+    """`[cluster.NAME.rule.RULE]` with a rule that the Pipefile does not have."""
+    text = f"cluster `{cluster}` has words for rule `{rule}`, and there is no such rule"
+    notes = tuple(Note("help", f"the nearest is `{name}`") for name in near)
+    return Problem("unused-site-rule", text, None, notes, "warning")

@@ -119,9 +119,13 @@ class Site:
             **{name: value for name, value in known.items() if name not in words},
         )
 
+    def script_path(self, name: str) -> str:
+        """Where the script of a submission of this name is while it is submitted."""
+        return os.path.join(self._scratch, f"{name}.sh")
+
     def submit(self, ask: Ask) -> str:
         """Submit a job; its id. Raises: RefusedError, InDoubtError, HpcmakeError."""
-        path = os.path.join(self._scratch, f"{ask.name}.sh")
+        path = self.script_path(ask.name)
         os.makedirs(self._scratch, exist_ok=True)
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(self.scheduler.script(ask))
