@@ -46,8 +46,9 @@ class SmallDisk:
 
     def read_only(self) -> None:
         """Let nothing be written from now on."""
-        enter = self.pipe.prefix[:-1]  # all but the folder that is gone to
-        subprocess.run([*enter, "/", "mount", "-o", "remount,bind,ro", str(self._mount)], check=True)
+        enter = [*self.pipe.prefix[:-1], "/"]  # without the folder that is gone to
+        option = "remount,bind,ro"  # of this mount alone, as any user may
+        subprocess.run([*enter, "mount", "-o", option, str(self._mount)], check=True)
 
 
 @contextmanager
