@@ -13,6 +13,7 @@ import pytest
 from conftest import Pipe, Result
 
 from buildhpc.state.database import State, read_state
+from buildhpc.state.inbox import glance
 from buildhpc.state.queries import AttemptRow, attempts, jobs
 from buildhpc.state.snapshot import generation
 
@@ -102,9 +103,10 @@ class Scene:
         return state
 
     def states(self) -> dict[str, str]:
-        """How the jobs are, as the state has it; empty where there is none."""
+        """How the jobs are by what runners told so far; empty where there is no state."""
         if not generation(self.pipe.folder / ".hpcmake" / "state.db"):
             return {}
+        glance(self.pipe.folder)
         return {job.name: job.state for job in jobs(self.state)}
 
     def attempts(self, job: str) -> list[AttemptRow]:

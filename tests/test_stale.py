@@ -10,8 +10,8 @@ import pytest
 from planning import graph_of, job_of
 
 from buildhpc.plan.model import Job, Reason
-from buildhpc.plan.stale import Evidence, edited_outputs, same_stamp, stale
-from buildhpc.plan.stamps import SMALL, Record, Stamp
+from buildhpc.plan.stale import Evidence, edited_outputs, stale
+from buildhpc.plan.stamps import SMALL, Record, Stamp, same_stamp
 
 SECOND = 1_000_000_000
 # Not at a whole second, nor at a whole microsecond.

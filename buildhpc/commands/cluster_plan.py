@@ -11,6 +11,7 @@ from buildhpc.messages import clusters as messages
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
 from buildhpc.plan.stale import Evidence
+from buildhpc.plan.unneeded import before
 from buildhpc.project import Recipes
 from buildhpc.run.clusters import Clusters, Site
 from buildhpc.run.describe import Describer
@@ -48,6 +49,8 @@ class PlanLines:
         self._numbers = {step.job.name: number for number, step in enumerate(plan.steps)}
         self._targets = frozenset(graph.targets)
         self._replaced = frozenset(plan.replaced)
+        self._read = frozenset(path for step in plan.steps for path in step.job.inputs)
+        self._unneeded: set[str] = set()
 
     def lines(self, retries: int | None) -> Iterator[dict[str, Any]]:
         """A line for each job, as `state.plan_file.write_plan` takes them.
@@ -87,6 +90,7 @@ class PlanLines:
             "content": self._content(job),
             "replaced": sorted(self._replaced.intersection(job.outputs)),
             "restore": self._restored(step),
+            "unless": self._unless(step),
             "outputs": list(job.outputs),
             "benchmark": describer.file_of(job, "benchmark"),
         }
@@ -130,6 +134,13 @@ class PlanLines:
         if self._evidence.content:
             return [str(path) for path in (*job.inputs, *job.temp)]
         return sorted(map(str, job.content))
+
+    def _unless(self, step: Step) -> dict[str, Any] | None:
+        """What tells, once it could start, whether the job is needed; None: it will be."""
+        found = before(step, self._evidence, self._read, self._unneeded)
+        if found is not None:
+            self._unneeded.add(step.job.name)
+        return found
 
     def _restored(self, step: Step) -> dict[str, Sequence[int]]:
         """Temp outputs that are put back for another job -> the stamps they had."""

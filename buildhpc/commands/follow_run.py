@@ -192,6 +192,10 @@ class Follower:
         elif attempt is not None and new.state == "running" and old.state != "running":
             yield Started(name, self._spec(number, attempt), attempt.used.pid or 0)
         elif attempt is not None and attempt.state in ("done", *_BAD):
+            told = old.state == "running" and old.tried == attempt.number
+            if attempt.used.started_s is not None and not told:
+                # It began and ended between two looks.
+                yield Started(name, self._spec(number, attempt), attempt.used.pid or 0)
             yield self._ended(number, new, attempt)
         elif new.state in _BAD:
             yield self._ended(number, new, None)

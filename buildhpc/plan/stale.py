@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 from buildhpc.plan.model import Job, Reason
-from buildhpc.plan.stamps import SMALL, Record, Stamp
+from buildhpc.plan.stamps import SMALL, Record, Stamp, same_stamp
 
 
 def _nothing(_: str) -> None:
@@ -174,18 +174,6 @@ def _compare(
     if by_content and known is not None and evidence.digest(path) == known:
         return None
     return f"`{path}` changed"
-
-
-def same_stamp(old: Stamp, new: Stamp) -> bool:
-    """Whether two stamps say the same; a time cut to whole seconds or microseconds counts."""
-    if old == new:
-        return True
-    if old.size != new.size:
-        return False
-    for unit in (1_000_000_000, 1_000):
-        if old.mtime_ns % unit == 0 or new.mtime_ns % unit == 0:
-            return old.mtime_ns // unit == new.mtime_ns // unit
-    return False
 
 
 def _other_inputs(job: Job, record: Record) -> Reason:

@@ -106,6 +106,7 @@ def _planned(attempt: Try, wakes: bool) -> Planned:
         details["benchmark"],
         tries,
         wakes,
+        details.get("unless"),
     )
 
 

@@ -25,6 +25,7 @@ from buildhpc.run.readiness import Made, Told
 from buildhpc.run.recipes import Place
 from buildhpc.run.signals import Signals
 from buildhpc.run.spec import Failure, JobSpec, Outcome
+from buildhpc.run.unneeded import still_fresh
 from buildhpc.state import receipts
 from buildhpc.state.receipts import Ended, Facts, Key, Runner, Started
 
@@ -74,6 +75,7 @@ class Jobs:
         self._signals = Signals(self._stop, WARNINGS)
         self._begun_s = time.monotonic()
         self._made: Made = {}
+        self._ended: dict[str, str] = {}
 
     def run(self) -> dict[int, str]:
         """Run the jobs; number -> state of each, `done` also where it was done before."""
@@ -149,6 +151,12 @@ class Jobs:
             now_s = time.time()
             outcome = Outcome("unready", None, None, None, unready.text, now_s, now_s)
             return self._tell(job, key, outcome, because=unready.because)
+        fresh = still_fresh(self._header.home, self._header.run, job, self._ended)
+        if fresh is not None:
+            self._made[name] = {path: Stamp(*facts) for path, facts in fresh.items()}
+            now_s = time.time()
+            outcome = Outcome("unneeded", None, None, None, "", now_s, now_s)
+            return self._tell(job, key, outcome, outputs=fresh)
         return self._execute(job, key, stem)
 
     def _begin(self, started: Started) -> bool:
@@ -303,6 +311,7 @@ class Jobs:
 
     def _tell(self, job: Planned, key: Key, outcome: Outcome, **more: Any) -> str:
         """Write the receipt of an end, or say it where that cannot be; the state."""
+        self._ended[str(job.spec["name"])] = outcome.state
         failed = outcome.state == "failed"
         left = job.retry.get(outcome.failure or "", job.retry.get("", 0))
         ended = Ended(

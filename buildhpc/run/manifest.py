@@ -62,6 +62,7 @@ class Planned:
     recipe: digest of the compared text. benchmark: the file for time and memory.
     retry: class of failure -> tries that are left; `""`: of every other class.
     wakes: when it is done somebody may be waiting for hpcmake itself.
+    unless: what its files were, where it may turn out not to be needed; see `plan.unneeded`.
     """
 
     number: int
@@ -75,6 +76,7 @@ class Planned:
     benchmark: str | None = None
     retry: Mapping[str, int] = field(default_factory=dict)
     wakes: bool = False
+    unless: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

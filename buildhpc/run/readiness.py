@@ -76,7 +76,7 @@ def _made(inbox: str, key: Key, name: str) -> Made:
     except (FileNotFoundError, receipts.BadReceiptError):
         return {}  # folded meanwhile, or it says nothing: the state will tell
     assert isinstance(receipt, Ended)
-    if receipt.outcome.state != "done" or receipt.outputs is None:
+    if receipt.outcome.state not in ("done", "unneeded") or receipt.outputs is None:
         return {}
     return {name: {path: Stamp(*facts) for path, facts in receipt.outputs.items()}}
 

@@ -52,6 +52,23 @@ class Known(NamedTuple):
     made: Mapping[str, Mapping[str, Stamp | None]]
 
 
+_RAN = """SELECT 1 FROM attempt JOIN job ON job.id = attempt.job
+    WHERE job.name IN ({}) AND attempt.state = 'done' AND (attempt.run = ?
+    OR attempt.ended_s >= (SELECT started_s FROM run WHERE id = ?)) LIMIT 1"""
+
+
+def any_ran(home: str, run: int, jobs: Sequence[str]) -> bool:
+    """Whether one of the jobs has run, and well, since a run began. Raises: as `snapshot.read`."""
+
+    def query(connection: Connection) -> bool:
+        return any(
+            connection.execute(_RAN.format(marks), (*part, run, run)).fetchone()
+            for marks, part in records.chunks(jobs)
+        )
+
+    return snapshot.read(Path(home) / "state.db", query, _IN_PLACE)
+
+
 def look(home: str, job: str, attempt: tuple[int, int], needs: Sequence[str] = ()) -> Known:
     """What the state in the folder `home` says of an attempt of `job`, and of the jobs `needs`.
 
