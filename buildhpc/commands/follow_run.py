@@ -81,10 +81,10 @@ class Follower:
     def _first_step(self) -> Step:
         """Submit what can be. Raises: messages.cluster_away where nothing can."""
         step = self._advance.step(look=False)
-        self._warn(step)
         for error in step.away.values():
             if not cluster_runs.was_submitted(self._state, self._run):
                 raise error
+        self._warn(step)
         return step
 
     def follow(self, theirs: Mapping[str, int]) -> int:
@@ -141,7 +141,7 @@ class Follower:
     def _news(self) -> bool:
         """Whether somebody told or wrote something."""
         inbox = str(self._state.home / "inbox")
-        return bool(receipts.names(inbox)) or self._state.generation() != self._generation
+        return receipts.any_there(inbox) or self._state.generation() != self._generation
 
     def _warn(self, step: Step) -> None:
         for problem in step.problems:
@@ -153,7 +153,9 @@ class Follower:
         for alias, words in sorted(step.unanswered.items()):
             why = f": {words}" if words else ""
             self._warn_once(f"cluster `{alias}` does not answer; its jobs go on{why}")
-        for alias in sorted(step.full):
+        for error in step.away.values():
+            self._warn_once(f"{error.problems[0].text}; the rest waits")
+        for alias in sorted(step.full - step.away.keys()):
             self._warn_once(f"cluster `{alias}` takes no more jobs for now; the rest waits")
 
     def _warn_once(self, text: str) -> None:

@@ -78,7 +78,7 @@ def _watch(
     warned = False
     while runs := cluster_runs.open_cluster_runs(state):
         look = time.monotonic() >= due_s
-        news = bool(receipts.names(str(state.home / "inbox"))) or state.generation() != generation
+        news = receipts.any_there(str(state.home / "inbox")) or state.generation() != generation
         if look:
             for run_ in runs:
                 watched(run_)

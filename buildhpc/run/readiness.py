@@ -98,24 +98,27 @@ def is_ours(told: Told, key: Key, runner: Runner) -> bool:
     now = told.attempt
     if now is None or now.submission != runner.submission:
         return False
+    here = (runner.host, runner.pid, runner.process_start)
+    mine = (now.host, now.pid, now.process_start) == here
     if now.state not in _OPEN:
-        return _goes_on(now, key)
+        return _goes_on(now, key, mine=mine)
     if now.state == "queued" or now.pid is None:
         return True
     if (now.restart or 0) == key.restart:
-        here = (runner.host, runner.pid, runner.process_start)
-        return (now.host, now.pid, now.process_start) == here
+        return mine
     return (now.restart or 0) < key.restart
 
 
-def _goes_on(now: AttemptNow, key: Key) -> bool:
+def _goes_on(now: AttemptNow, key: Key, *, mine: bool) -> bool:
     """Whether an attempt that was ended from outside is gone on with by being started anew.
 
     That is what becomes of a job that its scheduler ends for a more urgent one, or whose node
-    is lost.
+    is lost. One that was only taken for lost goes on as it is.
     """
     ended_itself = now.state == "done" or (now.state == "failed" and now.told == "receipt")
     free = now.newest and now.claim in (None, key.run)
+    if now.state == "lost" and mine and (now.restart or 0) == key.restart:
+        return free
     return free and not ended_itself and (now.restart or 0) < key.restart
 
 

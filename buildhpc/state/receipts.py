@@ -175,6 +175,14 @@ def names(inbox: str, begin: tuple[str, ...] = ("",)) -> list[tuple[Key, str]]:
     return sorted((Key(*map(int, each.groups()[:4])), each[5]) for each in found if each)
 
 
+def any_there(inbox: str) -> bool:
+    """Whether there may be a receipt: also where the folder cannot be read at this moment."""
+    try:
+        return bool(names(inbox))
+    except OSError:
+        return True
+
+
 def read(inbox: str, key: Key, kind: str) -> Receipt:
     """One receipt. Raises: BadReceiptError; OSError, of which FileNotFoundError is usual."""
     path = os.path.join(inbox, key.name(kind))
