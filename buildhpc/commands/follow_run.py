@@ -11,7 +11,7 @@ from pathlib import Path
 
 from buildhpc.commands.common import warn
 from buildhpc.commands.leftovers import run_folder
-from buildhpc.commands.moving import describer_of, watched
+from buildhpc.commands.moving import describer_of, unwatched, watched
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Plan
@@ -61,6 +61,7 @@ class Follower:
         self._failed: list[FailedJob] = []
         self._counts = dict.fromkeys(("done", "failed", "skipped", "unneeded", "theirs"), 0)
         self._left: int | None = None
+        self._theirs: frozenset[str] = frozenset()
         self._warned: set[str] = set()
         self._look_s = self._generation_s = 0.0
         self._generation = b""
@@ -91,6 +92,7 @@ class Follower:
         """Take the run on until it is over, or until the user leaves. Returns the exit code."""
         message = describer_of(self._run, self._pipeline).message
         reporter = reporter_for(self._args, self._plan, self._run, message)
+        self._theirs = frozenset(theirs)
         if theirs:
             reporter.waiting_for(theirs)
         started_s = time.monotonic()
@@ -103,6 +105,7 @@ class Follower:
             raise
         if status is None:
             reporter.close()
+            unwatched(self._run)
             return self._say_left()
         return self._end(status, reporter, time.monotonic() - started_s)
 
@@ -174,6 +177,11 @@ class Follower:
         names = [self._names[number] for number in changed]
         attempts = last_attempts(self._state, self._run, names)
         for number in changed:
+            name = self._names[number]
+            if now[number].state == "done" and name in self._theirs and name not in attempts:
+                self._counts["theirs"] += 1
+                reporter.theirs_done(name)
+                continue
             for event in self._events(number, self._seen[number], now[number], attempts):
                 reporter.event(event)
         self._seen = now
@@ -188,8 +196,7 @@ class Follower:
             self._counts["skipped"] += 1
             yield Skipped(name, self._because(name))
         elif new.state == "done" and (attempt is None or attempt.state != "done"):
-            kind = "theirs" if old.state == "foreign" else "unneeded"
-            self._counts[kind] += 1
+            self._counts["unneeded"] += 1
             yield Unneeded(name)
         elif attempt is not None and new.state == "running" and old.state != "running":
             yield Started(name, self._spec(number, attempt), attempt.used.pid or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,9 @@ def watched(run: int) -> None:
         path.touch()
     except OSError:
         return
+
+
+def unwatched(run: int) -> None:
+    """Leave the run to those of its jobs that end."""
+    with suppress(OSError):
+        (Path(run_folder(run)) / "watched").unlink()

@@ -23,6 +23,7 @@ from buildhpc.run.asks import Try
 from buildhpc.run.cancelling import cancel
 from buildhpc.run.clusters import Clusters
 from buildhpc.run.looking import Looking, Step, go_on_mark
+from buildhpc.run.places import free_places, go_on_prefix
 from buildhpc.run.slices import Draft, drafts, shape_of
 from buildhpc.run.submitter import Conduct, Report, Submitter
 from buildhpc.state import cluster_runs, submissions
@@ -34,8 +35,8 @@ from buildhpc.state.plan_file import PlannedJob, read_plan
 
 # A cluster that took no more jobs is asked again after so long.
 _FULL_S = 30.0
-# A slice is only made for a window that has so much of its room free.
-_WORTHWHILE = 4
+# What is about to leave a queue is looked at again after so long.
+_LEAVING_S = 5.0
 _POLL_S = 15.0
 
 # Run, job and the number of its attempt -> `spec` and `request`, for needs that hang on files.
@@ -83,11 +84,16 @@ class Advance:
         self._looking = Looking(state, clusters, self._plan)
         self._full_until_s: dict[str, float] = {}
         self._tidied: dict[int, int] = {}
+        self._crowded = False
 
     @property
     def unsure(self) -> bool:
-        """Whether the end of some attempt is yet to be judged, by another look."""
-        return self._looking.unsure
+        """Whether another look is needed.
+
+        The end of some attempt is yet to be judged, or jobs wait for room and none that is in
+        flight will make it.
+        """
+        return self._looking.unsure or self._crowded
 
     @property
     def poll_s(self) -> float:
@@ -195,7 +201,7 @@ class Advance:
         ]
         done = frozenset(run.numbers("done"))
         places = {number: flight.cluster for number, flight in run.flights.items()}
-        chosen = choose(waiting, done, places, self._room(waiting)) if waiting else []
+        chosen = choose(waiting, done, places, self._room(run, waiting)) if waiting else []
         if chosen:
             tries = self._tries(run, chosen, step)
             left = {each.number for each in waiting} - set(chosen)
@@ -203,23 +209,29 @@ class Advance:
             if report is not None:
                 self._take_in(run, report, step)
         more = len(waiting) > len(chosen) or bool(run.numbers("foreign"))
+        self._crowded = bool(waiting) and not chosen and not run.flights
         self._mark_more(run.id, more)
         self._ensure_go_on(run, more)
 
-    def _room(self, waiting: Sequence[Waiting]) -> dict[str, int]:
-        """Cluster -> how many more jobs may be in its queue; one place is for hpcmake itself."""
+    def _room(self, run: _Run, waiting: Sequence[Waiting]) -> dict[str, int]:
+        """Cluster -> how many more jobs may be in its queue."""
         flights = submissions.in_flight(self._state)
+        others = sum(each.run != run.id for each in flights)
         room = {}
         for alias in {each.cluster for each in waiting}:
             if time.monotonic() < self._full_until_s.get(alias, 0.0):
                 room[alias] = 0
                 continue
-            most = self._clusters.site(alias).settings.max_submitted
-            there = len({each.place[:2] for each in flights if each.cluster == alias})
-            free = max(0, most - 1 - there) if most > 1 else max(0, most - there)
             wanted = sum(each.cluster == alias for each in waiting)
-            little = free < min(wanted, max(1, most // _WORTHWHILE))
-            room[alias] = 0 if little and there else free
+            ever = others + sum(
+                1 + max(each.retries.values(), default=0)
+                for each in run.plan
+                if each.cluster == alias
+            )
+            site = self._clusters.site(alias)
+            room[alias], crowded = free_places(self._state, site, flights, wanted, ever)
+            if crowded:
+                self._full_until_s[alias] = time.monotonic() + min(_LEAVING_S, self.poll_s)
         return room
 
     def _tries(self, run: _Run, chosen: Sequence[int], step: Step) -> dict[int, Try]:
@@ -299,7 +311,7 @@ class Advance:
         if not flights or not (more or any(each.job in tried_again for each in flights)):
             return
         mark = go_on_mark(self._state.home, run.id)
-        alias, name = flights[-1].cluster, f"go_on.{os.urandom(4).hex()}"
+        alias, name = flights[-1].cluster, f"{go_on_prefix(self._state)}{os.urandom(4).hex()}"
         with suppress(OSError):  # mostly: there is one already
             with mark.open("x", encoding="utf-8") as file:
                 file.write(f"{alias} {name}\n")

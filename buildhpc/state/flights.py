@@ -89,6 +89,12 @@ def read_flights(state: State, run: int | None) -> list[InFlight]:
     return state.read(lambda connection: flights_of(connection, "attempt.run = ?", run))
 
 
+def names_of(state: State, cluster: str) -> set[str]:
+    """The names of all that was ever submitted to a cluster, as its queue shows them."""
+    query = "SELECT name FROM submission WHERE cluster = ?"
+    return state.read(lambda connection: {row[0] for row in connection.execute(query, (cluster,))})
+
+
 def withdraw(connection: Connection, flights: Sequence[InFlight]) -> list[InFlight]:
     """Remove attempts that never began, as if they had not been submitted.
 
@@ -120,7 +126,8 @@ def unmake(connection: Connection, attempts: Sequence[tuple[int, int]]) -> None:
 def close_spent(connection: Connection) -> None:
     """Mark the submissions that have no attempt any more that is yet to end."""
     connection.execute(
-        "UPDATE submission SET state = 'gone' WHERE state != 'gone' AND NOT EXISTS"
+        "UPDATE submission SET state = 'gone' WHERE state NOT IN ('gone', 'exported')"
+        " AND NOT EXISTS"
         " (SELECT 1 FROM attempt WHERE attempt.submission = submission.id"
         " AND attempt.state IN ('running', 'queued'))"
     )
