@@ -31,7 +31,9 @@ def said(command: Sequence[str], answer: _Answer) -> str:
     """What a scheduler answered to a command, in its own words."""
     shown = shlex.join(command[:_WORDS]) + (" ..." if len(command) > _WORDS else "")
     ended = "gave no answer in time" if answer.code is None else f"exit code {answer.code}"
-    return f"`{shown}`: {ended}: {words_of(answer)}"
+    words = words_of(answer)
+    hint = "; `max_array` says how many jobs an array may have" if "job array" in words else ""
+    return f"`{shown}`: {ended}: {words}{hint}"
 
 
 def words_of(answer: _Answer) -> str:
