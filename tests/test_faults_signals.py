@@ -43,12 +43,10 @@ SOME = [
     ("parsing", signal.SIGINT),
     ("planning", signal.SIGTERM),
     ("claiming", signal.SIGINT),
-    ("having claimed", signal.SIGQUIT),
     ("preparing a job", signal.SIGHUP),
     ("starting a job", signal.SIGQUIT),
     ("recording", signal.SIGTERM),
     ("removing the files of the run", signal.SIGINT),
-    ("remembering", signal.SIGHUP),
 ]
 CASES = [(phase, number) for phase in PHASES for number in SIGNALS] if LONG else SOME
 IGNORED = ["parsing", "planning", "claiming", "preparing a job"] if LONG else ["planning"]
