@@ -18,8 +18,7 @@ from buildhpc.messages import plan as plan_messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.index import PatternIndex
 from buildhpc.plan.model import Job, JobGraph
-from buildhpc.plan.stamps import same_stamp
-from buildhpc.plan.stamps import Stamp
+from buildhpc.plan.stamps import Stamp, same_stamp
 from buildhpc.project import Project, open_project
 from buildhpc.state.claims import Foreign
 from buildhpc.state.database import State, read_state
