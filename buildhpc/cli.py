@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "advance": "take runs on clusters one step on, as jobs do when they end",
     "reset": "let the next build run jobs again",
     "forget": "remove what is known of jobs",
+    "export": "job scripts for a scheduler, for people to submit",
     "init": "write a commented Pipefile to start from",
     "completion": "a script that completes words in bash or zsh",
 }

@@ -139,7 +139,13 @@ class _Build:
     ) -> int:
         if self._args.cluster:
             from buildhpc.commands.cluster import ClusterSession
+            from buildhpc.commands.sketching import clusters_for
 
+            site = clusters_for(self._args.cluster, self._args.cluster_option)
+            if site.site(self._args.cluster).settings.scheduler == "file":
+                from buildhpc.commands.export import export_plan
+
+                return export_plan(self._args, project, planned)
             return ClusterSession(self._args, project, self._choice).build(*planned, seen)
         from buildhpc.commands.session import Session
 

@@ -55,6 +55,7 @@ def _cancel(state: State, jobs: Sequence[JobRow]) -> int:
     from buildhpc.state import cluster_runs
 
     on_clusters = set(cluster_runs.open_cluster_runs(state))
+    exported = set(cluster_runs.exported_runs(state))
     by_run: dict[int, list[JobRow]] = {}
     for job in jobs:
         assert job.claim is not None
@@ -65,6 +66,8 @@ def _cancel(state: State, jobs: Sequence[JobRow]) -> int:
         if run_ in on_clusters:
             number, there = _on_cluster(state, run_, [job.name for job in some])
             left += there
+        elif run_ in exported:
+            number = _exported(state, run_, [job.name for job in some])
         else:
             number = _here(state, run_, some)
         stopped += number
@@ -90,6 +93,26 @@ def _on_cluster(state: State, run_: int, names: Sequence[str]) -> tuple[int, lis
     advance = advance_of(state, clusters)
     advance.step(look=True)
     return len(stopped.jobs) + len(stopped.running), [id_ for some in left.values() for id_ in some]
+
+
+def _exported(state: State, run_: int, names: Sequence[str]) -> int:
+    """Give up jobs that people submitted, and cancel what their scheduler has of them."""
+    from buildhpc.commands.moving import clusters_of
+    from buildhpc.diagnostics import HpcmakeError
+    from buildhpc.state import cluster_runs, submissions
+    from buildhpc.state.flights import End
+
+    flights = [each for each in submissions.in_flight(state, run_) if each.job in set(names)]
+    ends = [End(each.attempt, "cancelled", None, "", "user") for each in flights]
+    ended = submissions.verdict(state, ends)
+    ids = [each.id for each in ended if each.id]
+    try:
+        clusters = clusters_of(cluster_runs.options(state, run_))
+        clusters.site(ended[0].cluster).cancel(ids)
+    except HpcmakeError:
+        told = " ".join(ids)
+        print(f"its scheduler is not at hand: cancel there what is left of {told}", file=sys.stderr)
+    return len(ended)
 
 
 def _here(state: State, run_: int, jobs: Sequence[JobRow]) -> int:

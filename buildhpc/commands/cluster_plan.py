@@ -66,6 +66,8 @@ class PlanLines:
         job, describer = step.job, self._describer
         tries = describer.tries(job) if retries is None else {"": retries}
         site = self._clusters.site(alias_of(describer, job) or self._clusters.default)
+        if site.settings.scheduler == "file" and site.alias != self._clusters.default:
+            raise messages.only_exports(job.name, site.alias, job.rule.span)
         text = self._recipes.text(job)
         makers = self._makers(job)
         return {

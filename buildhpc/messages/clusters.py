@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from buildhpc.diagnostics import HpcmakeError, Note, Problem, Span
@@ -99,3 +99,39 @@ def unused_site_rule(rule: str, cluster: str, near: Sequence[str]) -> Problem:
     text = f"cluster `{cluster}` has words for rule `{rule}`, and there is no such rule"
     notes = tuple(Note("help", f"the nearest is `{name}`") for name in near)
     return Problem("unused-site-rule", text, None, notes, "warning")
+
+
+def other_cluster(job: str, its: str, cluster: str, span: Span) -> HpcmakeError:
+    """An export of jobs that run on several clusters: no scheduler waits for another one's."""
+    text = f"`{job}` runs on cluster `{its}`, and the export is for cluster `{cluster}`"
+    cure = "make it first, or leave it out: name the targets that do not need it"
+    return HpcmakeError(Problem("other-cluster", text, span, (Note("help", cure),)))
+
+
+def only_exports(job: str, cluster: str, span: Span) -> HpcmakeError:
+    """A build with a job on a cluster that nothing is submitted to."""
+    text = f"`{job}` runs on cluster `{cluster}`, whose jobs people submit by hand"
+    cure = f"`hpcmake export --cluster {cluster}` writes them down"
+    return HpcmakeError(Problem("only-exports", text, span, (Note("help", cure),)))
+
+
+def known_too_late(job: str, span: Span) -> HpcmakeError:
+    """An export of a job whose needs hang on files that are yet to be made."""
+    text = f"what `{job}` asks for is known only when other jobs have run"
+    cure = "make the files that it hangs on first, and export the rest then"
+    return HpcmakeError(Problem("known-too-late", text, span, (Note("help", cure),)))
+
+
+def jobs_taken(foreign: Mapping[str, int]) -> HpcmakeError:
+    """An export of jobs that a run has. foreign: job -> the run that has it."""
+    job, run = next(iter(foreign.items()))
+    more = f" and {len(foreign) - 1:,} jobs more" if len(foreign) > 1 else ""
+    text = f"run {run} has `{job}`{more}"
+    cure = "wait until it has ended, or `hpcmake cancel` them"
+    return HpcmakeError(Problem("jobs-taken", text, None, (Note("help", cure),)))
+
+
+def export_there(folder: str) -> HpcmakeError:
+    """An export into a folder that is in use; what was submitted from it may still need it."""
+    text = f"`{folder}` is there already, and not empty"
+    return HpcmakeError(Problem("already-there", text, None, (Note("help", "name another"),)))

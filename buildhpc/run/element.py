@@ -70,7 +70,7 @@ class Jobs:
         self._restart = restart
         self._say = say
         self._inbox = os.path.join(header.home, "inbox")
-        self._scratch = os.path.join(header.home, f"run-{header.run}", "logs")
+        self._scratch = header.logs or os.path.join(header.home, f"run-{header.run}", "logs")
         self._clock = inputs.Clock(header.home)
         self._signals = Signals(self._stop, WARNINGS)
         self._begun_s = time.monotonic()
@@ -120,7 +120,9 @@ class Jobs:
         """Run a job and tell of it; how it ended."""
         key = Key(self._header.run, job.number, job.attempt, self._restart or 0)
         try:
-            if self._restart is None:
+            if self._header.logs and not self._restart:
+                key = key._replace(restart=readiness.next_start(self._look(job)))
+            elif self._restart is None:
                 key = key._replace(restart=self._next_restart(job))
             return self._guarded(job, key)
         except _BlockedError as error:

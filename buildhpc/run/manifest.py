@@ -27,7 +27,8 @@ class Header:
     folder: the working folder, absolute. home: the folder of the state, absolute.
     latency_s, over_s, keep_incomplete: as for `run.attempts`. marker: the value of HPCMAKE_RUN.
     warn_s: so long before the end of its time the scheduler tells a job. umask: of the user;
-    None: as the node has it.
+    None: as the node has it. logs: the folder that logs are kept in, of jobs that people submit;
+    empty: where the logs of the run are.
     """
 
     run: int
@@ -40,6 +41,7 @@ class Header:
     keep_incomplete: bool = False
     warn_s: int = 60
     umask: int | None = None
+    logs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ from buildhpc.state.receipts import Ended, Key, Runner
 
 _OPEN = ("queued", "running")
 # After these nothing is left to do, whatever the scheduler starts anew.
-_FINAL = ("done", "failed", "unneeded")
+_GIVEN_UP = ("failed", "cancelled", "lost")
+_DONE = ("done", "unneeded")
+_FINAL = (*_DONE, "failed")
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
@@ -100,6 +102,8 @@ def is_ours(told: Told, key: Key, runner: Runner) -> bool:
         return False
     here = (runner.host, runner.pid, runner.process_start)
     mine = (now.host, now.pid, now.process_start) == here
+    if now.state == "exported":
+        return bool(now.newest) and now.claim is None
     if now.state not in _OPEN:
         return _goes_on(now, key, mine=mine)
     if now.state == "queued" or now.pid is None:
@@ -115,15 +119,25 @@ def _goes_on(now: AttemptNow, key: Key, *, mine: bool) -> bool:
     That is what becomes of a job that its scheduler ends for a more urgent one, or whose node
     is lost. One that was only taken for lost goes on as it is.
     """
-    ended_itself = now.state == "done" or (now.state == "failed" and now.told == "receipt")
+    by_itself = now.state == "failed" and now.told == "receipt" and not now.exported
+    ended_itself = now.state == "done" or by_itself
     free = now.newest and now.claim in (None, key.run)
     if now.state == "lost" and mine and (now.restart or 0) == key.restart:
         return free
     return free and not ended_itself and (now.restart or 0) < key.restart
 
 
+def next_start(told: Told) -> int:
+    """The number of one more start of an attempt by people; the last one's while that goes on."""
+    now = told.attempt
+    last = max([(now and now.restart) or 0, *(key.restart for key, _ in told.own)])
+    ended = any(kind == "ended" and key.restart == last for key, kind in told.own)
+    return last + (ended or (now is not None and now.state in _GIVEN_UP))
+
+
 def is_over(inbox: str, told: Told, key: Key) -> str:
     """How an earlier start of this attempt ended, where nothing is left to do; else empty."""
+    final = _DONE if told.attempt is not None and told.attempt.exported else _FINAL
     for other, kind in told.own:
         if kind != "ended" or other.restart >= key.restart:
             continue
@@ -131,7 +145,7 @@ def is_over(inbox: str, told: Told, key: Key) -> str:
             receipt = receipts.read(inbox, other, kind)
         except (OSError, receipts.BadReceiptError):
             continue
-        if isinstance(receipt, Ended) and receipt.outcome.state in _FINAL:
+        if isinstance(receipt, Ended) and receipt.outcome.state in final:
             return receipt.outcome.state
     return ""
 

@@ -113,8 +113,8 @@ def _runner(element: Element) -> Runner:
 
 def _may_go_on(header: Header, element: Element, states: Mapping[int, str], jobs: Jobs) -> bool:
     """Whether the run can be moved on now, and nobody else is there to do it."""
-    if jobs.stopped is not None and jobs.stopped.kind == "cancelled":
-        return False  # what comes next is SIGKILL
+    if header.logs or (jobs.stopped is not None and jobs.stopped.kind == "cancelled"):
+        return False  # it is for people to submit more; or what comes next is SIGKILL
     folder = os.path.join(header.home, f"run-{header.run}")
     woken = any(job.wakes and states[job.number] in _FINE for job in element.jobs)
     bad = any(state not in _FINE for state in states.values())

@@ -37,13 +37,28 @@ submit() {{
     answer=${{answer%%;*}} # Slurm: ID;CLUSTER
     # Grid Engine: ID.FIRST-LAST:STEP
     if [[ $answer =~ ^[0-9]+\\.[0-9]+-[0-9]+:[0-9]+$ ]]; then answer=${{answer%%.*}}; fi
-    if [[ ! $answer =~ ^[0-9]+(\\[\\])?(\\.[A-Za-z0-9_.-]+)?$ ]]; then
+    if [[ ! $answer =~ ^([0-9]+(\\[\\])?(\\.[A-Za-z0-9_.-]+)?|[a-z0-9]+-[0-9]+)$ ]]; then
         give_up "an answer without an id: $answer"
     fi
     printf -v "ID_$number" %s "$answer"
     ids+=("$answer")
     echo "$answer"
 }}
+"""
+
+# For schedulers that want ids in the job script itself.
+_FILL = """
+filled=$(mktemp -d) || exit 1
+trap 'rm -rf -- "$filled"' EXIT
+
+# fill SCRIPT: prints the path of a copy with the ids in their places.
+fill() {
+    local text number
+    text=$(<"$1") || return 1
+    for number in "${!ids[@]}"; do text=${text//@ID_$number@/${ids[number]}}; done
+    printf '%s\\n' "$text" >"$filled/$1" || return 1
+    echo "$filled/$1"
+}
 """
 
 
@@ -55,22 +70,42 @@ def submit_script(adapter: Scheduler, submissions: Sequence[tuple[Ask, str]]) ->
     name of another one, or with `:NUMBER` after it one element of that, where the scheduler
     can wait for that. Raises: KeyError for an edge to what does not come before it
     """
-    numbers: dict[str, int] = {}
-    lines, roots = [], []
-    for number, (ask, path) in enumerate(submissions):
-        edges = tuple(_numbered(adapter, edge, numbers) for edge in ask.after)
-        root = not edges
-        if root:
-            roots.append(f"@ID_{number}@")
-        real = dataclasses.replace(ask, after=edges, held=root)
+    real = _in_order(adapter, [ask for ask, _ in submissions])
+    lines = []
+    filled = False
+    for number, (ask, (_, path)) in enumerate(zip(real, submissions, strict=True)):
         # A path of its own folder, so that it is never taken for an option or looked for on PATH.
-        lines.append(f"submit {number} {_words(adapter.submit(real, f'./{path}'))}")
-        numbers[ask.name] = number
+        command = _words(adapter.submit(ask, f"./{path}"))
+        if _ID.search(adapter.script(ask)):
+            filled = True
+            name = shlex.quote(f"./{path}")
+            command = command.replace(name, f'"$(fill {shlex.quote(path)})"')
+        lines.append(f"submit {number} {command}")
+    roots = [f"@ID_{number}@" for number, ask in enumerate(real) if ask.held]
     cancel = [f"        {_words(words)}" for words in adapter.cancel(["@ID_ALL@"])]
     release = [f"{_words(words)} || exit 1" for words in adapter.release(roots)]
     many = "1 job" if len(lines) == 1 else f"{len(lines)} jobs and arrays"
     head = _HEAD.format(count=many, cancel="\n".join(cancel))
-    return "\n".join([head, *lines, "", *release, ""])
+    return "\n".join([head + (_FILL if filled else ""), *lines, "", *release, ""])
+
+
+def job_scripts(adapter: Scheduler, asks: Sequence[Ask]) -> list[str]:
+    """The texts of the job scripts that `submit_script` submits, in the same order.
+
+    Where a scheduler wants ids in them, `submit` puts these in. Raises: as `submit_script`
+    """
+    return [adapter.script(ask) for ask in _in_order(adapter, asks)]
+
+
+def _in_order(adapter: Scheduler, asks: Sequence[Ask]) -> list[Ask]:
+    """The same with places of ids in their edges; those without any are held."""
+    numbers: dict[str, int] = {}
+    found = []
+    for number, ask in enumerate(asks):
+        edges = tuple(_numbered(adapter, edge, numbers) for edge in ask.after)
+        found.append(dataclasses.replace(ask, after=edges, held=not edges))
+        numbers[ask.name] = number
+    return found
 
 
 def _numbered(adapter: Scheduler, edge: Edge, numbers: dict[str, int]) -> Edge:

@@ -73,7 +73,11 @@ def forget_runs(state: State, runs: Sequence[int]) -> None:
     with state.transaction() as connection:
         bury(connection, state.now_s(), None, change_counter(state.found))
         ended = {
-            row[0] for row in connection.execute("SELECT id FROM run WHERE status != 'running'")
+            row[0]
+            for row in connection.execute(
+                "SELECT id FROM run WHERE status != 'running'"
+                " AND NOT EXISTS (SELECT 1 FROM job WHERE job.claim = run.id)"
+            )
         }
         ids = [(run,) for run in runs if run in ended]
         logs = _logs(connection, "run", ids)

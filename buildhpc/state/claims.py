@@ -108,7 +108,7 @@ def bury(
 
 def has_others(connection: Connection, run: int) -> bool:
     """Whether another run than `run` has jobs in this folder, as far as the state knows."""
-    runs = "SELECT 1 FROM run WHERE status = 'running' AND id != ?"
+    runs = "SELECT 1 FROM run WHERE status IN ('running', 'exported') AND id != ?"
     if connection.execute(runs, (run,)).fetchone() is None:
         return False
     jobs = "SELECT 1 FROM job WHERE claim IS NOT NULL AND claim != ? LIMIT 1"
@@ -130,7 +130,8 @@ def orphans(connection: Connection) -> tuple[Orphan, ...]:
         "SELECT attempt.id, job.name, attempt.host, attempt.pid, attempt.process_start,"
         " attempt.log_path FROM attempt JOIN job ON job.id = attempt.job"
         " JOIN run ON run.id = attempt.run"
-        " WHERE attempt.state IN ('running', 'queued') AND run.status != 'running'"
+        " WHERE attempt.state IN ('running', 'queued')"
+        " AND run.status NOT IN ('running', 'exported')"
         " ORDER BY attempt.id"
     )
     return tuple(Orphan(*row) for row in rows)

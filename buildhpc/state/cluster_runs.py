@@ -89,7 +89,12 @@ def open_run(
 def open_cluster_runs(state: State) -> list[int]:
     """The runs on clusters that did not end, oldest first."""
     runs = state.read(open_runs)
-    return [run.id for run in runs if run.cluster is not None]
+    return [run.id for run in runs if run.cluster is not None and not run.exported]
+
+
+def exported_runs(state: State) -> list[int]:
+    """The exports of which jobs are being run, oldest first."""
+    return [run.id for run in state.read(open_runs) if run.exported and run.has_jobs]
 
 
 def was_submitted(state: State, run: int) -> bool:
@@ -180,7 +185,13 @@ def cancel(state: State, run: int, names: Iterable[str] | None = None) -> Stoppe
         if names is None:
             rows = connection.execute("SELECT name FROM job WHERE claim = ?", (run,))
             names = [row[0] for row in rows.fetchall()]
-        return _stop(connection, state, run, dict.fromkeys(names, Change("cancelled")))
+        stopped = _stop(connection, state, run, dict.fromkeys(names, Change("cancelled")))
+        # So that what a runner says of a signal is believed.
+        connection.executemany(
+            "UPDATE attempt SET told = 'user' WHERE id = ?",
+            [(flight.attempt,) for flight in stopped.running],
+        )
+        return stopped
 
 
 def _stop(connection: Connection, state: State, run: int, changes: Mapping[str, Change]) -> Stopped:

@@ -18,7 +18,10 @@ _IN_PLACE = 100
 
 _ATTEMPT = """SELECT attempt.state, attempt.submission, attempt.restart, attempt.host,
     attempt.pid, attempt.process_start, attempt.told, job.claim,
-    job.attempt = attempt.id FROM attempt JOIN job ON job.id = attempt.job
+    CASE attempt.state WHEN 'exported' THEN ifnull(job.attempt, 0) <= attempt.id
+        ELSE job.attempt = attempt.id END,
+    ifnull((SELECT status = 'exported' FROM run WHERE run.id = attempt.run), 0)
+    FROM attempt JOIN job ON job.id = attempt.job
     WHERE job.name = ? AND attempt.run = ? AND attempt.number = ? ORDER BY attempt.id DESC"""
 
 
@@ -28,6 +31,7 @@ class AttemptNow(NamedTuple):
     submission: that it belongs to. restart: how often it was started anew, as far as that was
     told. host, pid, process_start: of the runner that has begun it; None before. told: who
     told its end. claim: the run that has its job; newest: nothing was begun with the job since.
+    exported: people submit it, and may do so again.
     """
 
     state: str
@@ -39,6 +43,7 @@ class AttemptNow(NamedTuple):
     told: str | None
     claim: int | None
     newest: bool
+    exported: bool = False
 
 
 class Known(NamedTuple):

@@ -59,7 +59,10 @@ class Folding(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """An attempt as the state knows it; `job_…` of its job. has_record: of a success."""
+    """An attempt as the state knows it; `job_…` of its job. has_record: of a success.
+
+    exported: people submit it.
+    """
 
     attempt: int
     state: str
@@ -72,10 +75,12 @@ class _Known(NamedTuple):
     job_state: str
     last: int | None
     has_record: bool
+    exported: bool
 
 
 _KNOWN = """SELECT attempt.id, attempt.state, submission, restart, told, meta, job.id, claim,
-    job.state, job.attempt, length(job.body) > 0
+    job.state, job.attempt, length(job.body) > 0,
+    EXISTS (SELECT 1 FROM run WHERE run.id = attempt.run AND status = 'exported')
     FROM job JOIN attempt ON attempt.job = job.id
     WHERE job.name = ? AND attempt.run = ? AND attempt.number = ?"""
 
@@ -83,6 +88,13 @@ _BEGIN = """UPDATE attempt SET state = 'running', failure = NULL, message = '', 
     ended_s = NULL, host = ?, pid = ?, process_start = ?, restart = ?, told = NULL,
     scheduler_id = coalesce(scheduler_id, nullif(?, '')), log_path = coalesce(?, log_path)
     WHERE id = ?"""
+
+# It waits for people again.
+_AGAIN = """UPDATE attempt SET state = 'exported', started_s = NULL, host = NULL, pid = NULL,
+    process_start = NULL WHERE id = ?"""
+
+# People may have submitted it again, as another job.
+_ANEW = "UPDATE attempt SET scheduler_id = NULL WHERE id = ?"
 
 _END = """UPDATE attempt SET state = ?, failure = ?, message = ?, started_s = ?, ended_s = ?,
     cpu_s = ?, peak_mib = ?, host = ?, pid = ?, process_start = ?, exit_code = ?, signal = ?,
@@ -201,6 +213,8 @@ class _Writer:
         self._begun: list[tuple[Any, ...]] = []
         self._ended: list[tuple[Any, ...]] = []
         self._unmade: list[tuple[int, int]] = []
+        self._again: list[tuple[int]] = []
+        self._anew: list[tuple[int]] = []
         self._rows: dict[int | None, list[Row]] = {}
         self._undone: dict[int, int] = {}
 
@@ -210,6 +224,8 @@ class _Writer:
             return  # it was submitted anew since
         if not _is_news(receipt, known):
             return
+        if known.exported:
+            self._anew.append((known.attempt,))
         if isinstance(receipt, Started):
             self._start(receipt, known)
         elif receipt.outcome.state in ("unready", "unneeded"):
@@ -220,9 +236,11 @@ class _Writer:
     def write(self) -> None:
         """Write all of it."""
         connection = self._connection
+        connection.executemany(_ANEW, self._anew)
         connection.executemany(_BEGIN, self._begun)
         connection.executemany(_END, self._ended)
         unmake(connection, self._unmade)
+        connection.executemany(_AGAIN, self._again)
         recorded = change_counter(self._state.found)
         for claim, rows in self._rows.items():
             write_changes(connection, claim, recorded, rows)
@@ -246,11 +264,15 @@ class _Writer:
         """The attempt has touched nothing: it is as if it had never been submitted."""
         if receipt.outcome.log:
             remove_log(os.path.join(self._folder, receipt.outcome.log))
-        self._unmade.append((known.attempt, known.job))
+        keep = None if known.exported else receipt.key.run
+        if known.exported:
+            self._again.append((known.attempt,))
+        else:
+            self._unmade.append((known.attempt, known.job))
         if receipt.outcome.state == "unneeded" and known.has_record:
             self._change(receipt, known, Change("done"))
         else:
-            self._change(receipt, known, Change("waiting", keep=receipt.key.run))
+            self._change(receipt, known, Change("waiting", keep=keep))
         self.happened.append(Folded(receipt))
 
     def _end(self, receipt: Ended, known: _Known) -> None:
@@ -277,7 +299,9 @@ class _Writer:
 
     def _change(self, receipt: Receipt, known: _Known, change: Change) -> None:
         run = receipt.key.run
-        self._rows.setdefault(known.claim, []).append(Row(receipt.job, known.job, change))
+        attempt = known.attempt if known.exported else None
+        row = Row(receipt.job, known.job, change, attempt)
+        self._rows.setdefault(known.claim, []).append(row)
         counted = known.claim is None and known.job_state in _GIVEN_UP
         counts = change.keep is None and change.state != "done"
         self._undone[run] = self._undone.get(run, 0) + counts - counted
@@ -305,6 +329,11 @@ def _is_news(receipt: Receipt, known: _Known) -> bool:
     restart = known.restart or 0
     if receipt.key.restart < restart:
         return False
+    if known.exported and known.state not in _OPEN:
+        # Nobody has it until it begins; then nobody else may have begun anything with its job.
+        again = known.state == "exported" or receipt.key.restart > restart
+        free = known.claim is None and (known.last or 0) <= known.attempt
+        return again and free
     if known.state in _OPEN:
         return True
     # It ended, as somebody said. What its runner says counts more, and a later start of it most,

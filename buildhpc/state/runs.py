@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildhpc.state.owners import Owner, alive, this_process
 from buildhpc.state.records import sound
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # Whether a run on a cluster has jobs is asked of the jobs, and only for such a run.
 _OPEN = """SELECT id, started_s, beat_s, host, pid, process_start, boot, command, cluster,
     CASE WHEN cluster IS NULL THEN 0
-        ELSE EXISTS (SELECT 1 FROM job WHERE job.claim = run.id) END
-    FROM run WHERE status = 'running' ORDER BY id"""
+        ELSE EXISTS (SELECT 1 FROM job WHERE job.claim = run.id) END, status = 'exported'
+    FROM run WHERE status IN ('running', 'exported') ORDER BY id"""
 
 
 class OpenRun(NamedTuple):
@@ -27,6 +27,7 @@ class OpenRun(NamedTuple):
 
     cluster: None: it runs its jobs itself, and they end with it. has_jobs: whether jobs of a
     run on a cluster are yet to end; then it lives, whatever became of the process.
+    exported: people submit its jobs, which are its own from their start to their end.
     """
 
     id: int
@@ -36,29 +37,26 @@ class OpenRun(NamedTuple):
     command: str
     cluster: str | None
     has_jobs: bool
+    exported: bool = False
 
     def lives(self, now_s: float) -> bool:
         """Whether something more will come of it, as far as can be told from here."""
-        return self.has_jobs or alive(self.owner, self.beat_s, now_s)
+        if self.has_jobs or self.exported:
+            return self.has_jobs
+        return alive(self.owner, self.beat_s, now_s)
 
 
 def open_runs(connection: Connection) -> list[OpenRun]:
     """The runs that did not end, oldest first. Raises: DamageError."""
     with sound():
-        return [
-            OpenRun(
-                id_,
-                float(started_s),
-                float(beat_s),
-                Owner(str(host), int(pid), start, boot),
-                str(command),
-                cluster,
-                bool(jobs),
-            )
-            for id_, started_s, beat_s, host, pid, start, boot, command, cluster, jobs in (
-                connection.execute(_OPEN)
-            )
-        ]
+        return [_open(row) for row in connection.execute(_OPEN)]
+
+
+def _open(row: Sequence[Any]) -> OpenRun:
+    id_, started_s, beat_s, host, pid, start, boot, command, cluster, jobs, exported = row
+    owner = Owner(str(host), int(pid), start, boot)
+    times = (float(started_s), float(beat_s))
+    return OpenRun(id_, *times, owner, str(command), cluster, bool(jobs), bool(exported))
 
 
 def state_now(living: Sequence[int]) -> str:

@@ -132,14 +132,30 @@ def open_slice(
         ids = _waiting(connection, run, [job.spec["name"] for job in queued])
         if ids is None:
             return None
-        slice_ = _begin(connection, run, state.now_s())
-        manifest = f"{state.home.name}/run-{run}/slice-{slice_}.jsonl"
-        made = _submissions(connection, arrays)
-        _write_submissions(connection, (run, slice_, manifest, state.now_s()), arrays, made)
-        rows = _insert(connection, run, arrays, made, ids)
+        manifest = f"{state.home.name}/run-{run}/slice-{{}}.jsonl"
+        opened, rows = write_slice(connection, run, arrays, ids, (manifest, state.now_s()))
         write_changes(connection, run, change_counter(state.found), rows)
         write_texts(connection, texts or {})
-    return Slice(slice_, manifest, tuple(made))
+    return opened
+
+
+def write_slice(
+    connection: Connection,
+    run: int,
+    arrays: Sequence[ToSubmit],
+    ids: Mapping[str, int],
+    made: tuple[str, float],
+) -> tuple[Slice, list[Row]]:
+    """Write a slice with its attempts; returns it, and what becomes of their jobs.
+
+    ids: job -> its row. made: the path of its manifest, where `{}` is its number, and when.
+    """
+    slice_ = _begin(connection, run, made[1])
+    manifest = made[0].format(slice_)
+    submissions = _submissions(connection, arrays)
+    _write_submissions(connection, (run, slice_, manifest, made[1]), arrays, submissions)
+    rows = _insert(connection, run, arrays, submissions, ids)
+    return Slice(slice_, manifest, tuple(submissions)), rows
 
 
 def _waiting(connection: Connection, run: int, names: Sequence[str]) -> dict[str, int] | None:
