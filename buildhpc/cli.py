@@ -225,7 +225,6 @@ def _how_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs="?",
         const=0,
-        default=1,
         metavar="N",
         help="cores to use; without a number all of them (default: 1)",
     )

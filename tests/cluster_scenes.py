@@ -349,6 +349,7 @@ def window(scene: Scene, count: Callable[[], int]) -> None:
 
     scene.wait_for(complete, "all are made though nobody watches", 100)
     assert 1 <= most <= 5, most
+    scene.empty()
     scene.run("advance")
     scene.over()
     assert set(scene.states().values()) == {"done"}
@@ -510,7 +511,44 @@ def refused(scene: Scene, line: str, says: str) -> None:
     pipe.write("a")
     told = scene.build(code=2)
     assert says in told.err, told.err
-    assert "Pipefile:9" in told.err, told.err
+    assert "--> Pipefile:12:" in told.err, told.err
+    assert line in told.err, told.err
     assert scene.queue() == []
     assert not pipe.exists("b")
     assert not waits(scene)
+
+
+BOTH = """\
+rule one:
+    input: "in"
+    output: "one"
+    shell: "while [ ! -e go ]; do sleep 0.05; done; echo x >> {output}.log; cp {input} {output}"
+
+rule two:
+    input: "one"
+    output: "two"
+    shell: "echo x >> {output}.log; cp {input} {output}"
+
+rule three:
+    input: "one"
+    output: "three"
+    shell: "echo x >> {output}.log; cp {input} {output}"
+"""
+
+
+def both_at_once(scene: Scene, other: Scene) -> None:
+    """Two hpcmake on two clusters at once in one folder: what both need runs once."""
+    pipe = scene.pipe
+    pipe.write("Pipefile", BOTH)
+    pipe.write("in", "1\n")
+    with scene.following("two") as front:
+        scene.wait_for(lambda: scene.states().get("one") == "running", "one runs")
+        with other.following("three") as second:
+            scene.wait_for(lambda: "three" in scene.states(), "the second has its plan")
+            pipe.write("go")
+            scene.finish(front)
+            other.finish(second)
+    assert [pipe.read(f"{name}.log") for name in ("one", "two", "three")] == ["x\n"] * 3
+    assert set(scene.states().values()) == {"done"}
+    scene.empty()
+    other.empty()

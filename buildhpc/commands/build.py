@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Build, or show what a build would do. Returns the exit code."""
     from buildhpc.commands.common import choice_of, find_pipefile, fold_receipts
 
+    _check_options(args)
     _hear_sigint()
     if not args.dry_run:
         fold_receipts(wait_s=10.0)
@@ -45,6 +46,18 @@ def run(args: argparse.Namespace) -> int:
             _say_nothing_to_do(args, found.jobs)
             return 0
     return _Build(args, pipefile, choice, key).run(found)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """What is asked for is never left out in silence. Raises: HpcmakeError."""
+    here = {"-j": args.jobs is not None, "--limit": bool(args.limit)}
+    far = {"--detach": args.detach, "--cluster-option": bool(args.cluster_option)}
+    for option in [name for name, said in (here if args.cluster else far).items() if said]:
+        from buildhpc.messages import call
+
+        raise call.only_here(option) if args.cluster else call.only_on_clusters(option)
+    if args.jobs is None:
+        args.jobs = 1
 
 
 def _hear_sigint() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from buildhpc.diagnostics import HpcmakeError
+from buildhpc.diagnostics import HpcmakeError, Span
 from buildhpc.messages import clusters as messages
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
@@ -171,9 +171,18 @@ def attempt(describer: Describer, job: Job, number: int, site: Site) -> dict[str
     request = site.place(describer.request(job, number, words), job.name)
     lacking = unsupported(site.scheduler.abilities, request)
     if lacking:
-        raise messages.cannot_express(job.name, site.alias, lacking, job.rule.span)
+        raise messages.cannot_express(job.name, site.alias, lacking, _said(job, lacking))
     spec = describer.spec(job, number, {**words, "cores": request.cores})
     return {"spec": _with(spec, request), "request": asdict(request)}
+
+
+def _said(job: Job, fields: Sequence[str]) -> Span:
+    """Where the rule of a job asks for a field of a request; else the rule itself."""
+    for field in fields:
+        name = "gpus" if field == "gpu_kind" else field.removesuffix("_mib").removesuffix("_s")
+        if name in job.rule.directives:
+            return job.rule.directives[name][0].span
+    return job.rule.span
 
 
 def _with(spec: JobSpec, request: Request) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from buildhpc.commands.checks import (
     check_values,
     limits_of,
 )
-from buildhpc.commands.common import fold_receipts, warn
+from buildhpc.commands.common import find_pipefile, fold_receipts, warn
 from buildhpc.commands.leftovers import (
     remove_files,
     remove_tree,
@@ -84,7 +84,8 @@ class Session:
         self._project = project
         self._choice = choice
         self._state: State = open_state(Path.cwd(), warn)
-        info = RunInfo(shlex.join(sys.argv), tuple(args.targets), {"jobs": args.jobs})
+        options = {"jobs": args.jobs, "pipefile": find_pipefile(args.file), "set": args.set}
+        info = RunInfo(shlex.join(sys.argv), tuple(args.targets), options)
         self._recorder = Recorder(self._state, info)
         self._limits: Limits = limits_of(args)
         self._failed: list[FailedJob] = []

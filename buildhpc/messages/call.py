@@ -46,6 +46,22 @@ def bad_limit(text: str) -> HpcmakeError:
     )
 
 
+def only_here(option: str) -> HpcmakeError:
+    """An option that is about this machine, with `--cluster`."""
+    cures = {
+        "-j": "leave it out; `max_submitted` of the cluster bounds how many jobs are in its queue",
+        "--limit": "leave it out; `options` of a rule can say it in the scheduler's own words",
+    }
+    text = f"`{option}` is about jobs on this machine, and `--cluster` runs them elsewhere"
+    return _error("bad-option", text, Note("help", cures[option]))
+
+
+def only_on_clusters(option: str) -> HpcmakeError:
+    """An option that is about jobs on clusters, without `--cluster`."""
+    text = f"`{option}` is about jobs on a cluster, and without `--cluster` they run here"
+    return _error("bad-option", text, Note("help", "say where: `--cluster NAME`"))
+
+
 def no_state() -> HpcmakeError:
     """A command that looks at the state where nothing ever ran."""
     return _error(
