@@ -192,6 +192,18 @@ def test_a_job_that_waits_is_deleted_by_hand(bent: Bent) -> None:
     assert bent.ran() == ["slow1", "slow2"]
 
 
+def test_a_job_that_is_started_anew_by_its_scheduler_is_one_attempt(bent: Bent) -> None:
+    bent.settings('options = ["--requeue"]')
+    process, ids = running(bent)
+    bent.cluster.run("scontrol", "requeue", ids["slow n=1"])
+    bent.wait(lambda: bent.ran().count("slow1") == 2)
+    bent.pipe.write("go")
+    result = bent.end(process)
+    bent.went_well([*SLOW_JOBS, "slow1"], result)
+    assert len(attempts(bent, "slow n=1")) == 1
+    assert bent.pipe.read("join") == "1\n2\n"
+
+
 def test_a_job_that_an_admin_holds_waits_until_it_is_released(bent: Bent) -> None:
     process, _ = running(bent)
     join = scheduler_id(bent, "join")
@@ -357,3 +369,15 @@ def test_nothing_is_lost_while_accounting_is_down(bent: Bent) -> None:
     assert result.code == 1
     assert states(bent) == {"slow n=1": "cancelled", "slow n=2": "done", "join": "skipped"}
     assert bent.left() == []
+
+
+def test_a_job_that_makes_room_for_a_more_urgent_one_is_tried_again(bent: Bent) -> None:
+    process, ids = running(bent)
+    # No cluster of the tests has two ranks of jobs: it is the queue that tells of one.
+    bent.bend("squeue", '"$real" "$@" | sed "s/CANCELLED/PREEMPTED/"')
+    bent.cluster.run("scancel", ids["slow n=1"])
+    bent.wait(lambda: bent.ran().count("slow1") == 2)
+    assert attempts(bent, "slow n=1")[0].failure == "preempted"
+    bent.pipe.write("go")
+    bent.went_well([*SLOW_JOBS, "slow1"], bent.end(process))
+    assert bent.pipe.read("join") == "1\n2\n"

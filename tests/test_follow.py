@@ -97,6 +97,21 @@ def test_success_by_accounting_alone_is_no_success() -> None:
     assert finding.kind == "lost"
 
 
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [("", "cancelled"), ("exit", "cancelled"), ("preempted", "failed"), ("node", "failed")],
+)
+def test_why_a_runner_was_told_to_end_accounting_knows(failure: str, kind: str) -> None:
+    flight = FLIGHT._replace(stopped="ended by SIGTERM")
+    verdict = Verdict(failure, "SAID", began=True)
+    (finding,) = judge(Missing(15.0), flight, 0.0, verdict=verdict)
+    assert finding.kind == kind
+    missing = Missing(15.0)
+    assert judge(missing, flight, 0.0) == []
+    (finding,) = judge(missing, flight, 15.0)
+    assert (finding.kind, finding.said) == ("cancelled", "ended by SIGTERM")
+
+
 def test_somebody_cancelled_it() -> None:
     verdict = Verdict("cancelled", "CANCELLED by 1000", began=True)
     (finding,) = judge(Missing(0.0), FLIGHT, 0.0, verdict=verdict)

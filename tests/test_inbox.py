@@ -15,7 +15,7 @@ from buildhpc.diagnostics import render
 from buildhpc.plan.stamps import Record, Stamp
 from buildhpc.run.spec import Outcome
 from buildhpc.state import inbox, logs, queries, receipts
-from buildhpc.state.cluster_runs import end_run_if_over, settle
+from buildhpc.state.cluster_runs import cancel, end_run_if_over, settle
 from buildhpc.state.database import State, open_state, read_state
 from buildhpc.state.flights import End
 from buildhpc.state.inbox import Folding, fold, glance
@@ -195,6 +195,28 @@ def test_a_later_start_is_believed_after_an_end(state: State) -> None:
     assert told(fold(state)) == [(name_of(0), "done")]
     assert run.states() == ["done"]
     assert end_run_if_over(state, run.run) == "done"
+
+
+def test_told_to_end_by_whom_nobody_knows_it_is_in_flight_until_its_scheduler_says(
+    state: State,
+) -> None:
+    run = ClusterRun(state, 2).begin()
+    run.submit(0, 1)
+    stopped = Outcome("cancelled", message="ended by SIGTERM", started_s=5.0, ended_s=6.0)
+    for number in (0, 1):
+        run.ended(number, stopped)
+    fold(state)
+    assert run.states() == ["running", "running"]
+    assert [flight.stopped for flight in in_flight(state)] == ["ended by SIGTERM"] * 2
+    # Started anew it goes on, as if nothing had been.
+    run.started(0, restart=1)
+    fold(state)
+    assert [flight.stopped for flight in in_flight(state)] == [None, "ended by SIGTERM"]
+    # Asked for by a user it needs no other word.
+    cancel(state, run.run, [name_of(0)])
+    run.ended(0, stopped, restart=1)
+    fold(state)
+    assert run.states() == ["cancelled", "running"]
 
 
 def test_who_was_superseded_tells_nothing(state: State) -> None:

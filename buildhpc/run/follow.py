@@ -12,7 +12,8 @@ class Flight(NamedTuple):
     """An attempt that a scheduler has, as far as the state knows; it left no word of its end.
 
     attempt: its number in the state. id: at the scheduler. job: its name.
-    began: its runner said so. edges: it waits, or waited, for other scheduler jobs.
+    began: its runner said so. edges: it waits, or waited, for other scheduler jobs. stopped:
+    what its runner said when it was told to end; its scheduler knows why.
     """
 
     attempt: int
@@ -20,6 +21,7 @@ class Flight(NamedTuple):
     job: str
     began: bool = False
     edges: bool = False
+    stopped: str = ""
 
 
 class Finding(NamedTuple):
@@ -43,6 +45,10 @@ class Finding(NamedTuple):
 _NOWHERE = 3
 # So long it is waited for where accounting gives no answer, or says that it lives.
 _UNSURE_S = 900.0
+
+
+# What accounting may say of a job that ended since its runner was told to end.
+_OF_SIGNALS = ("", "exit", "signal", "alive")
 
 
 class Missing:
@@ -85,8 +91,10 @@ class Missing:
             if not flight.id or (shown is not None and shown.state != "ended" and verdict is None):
                 self._since.pop(flight.attempt, None)
                 continue
-            unseen = shown is None
+            unseen = shown is None and not flight.stopped
             wait_s = self._wait_s(verdict, unseen=unseen, unasked=flight.id in unasked)
+            if flight.stopped and verdict is not None and verdict.failure != "alive":
+                wait_s = 0.0  # no other word of it is to come
             finding = _finding(flight, verdict)
             since_s = self._since.setdefault(flight.attempt, now_s)
             if now_s - since_s >= wait_s:
@@ -115,6 +123,8 @@ def _ended_untold(shown: Queued) -> bool:
 
 def _finding(flight: Flight, verdict: Verdict | None) -> Finding:
     attempt, job = flight.attempt, flight.job
+    if flight.stopped and (verdict is None or verdict.failure in _OF_SIGNALS):
+        return Finding(attempt, job, "cancelled", "", flight.stopped, verdict)
     if verdict is None or verdict.failure == "alive":
         # A scheduler that deletes what can never run leaves no trace of it.
         gone = flight.edges and not flight.began

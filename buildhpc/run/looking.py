@@ -210,7 +210,9 @@ class Looking:
             finding.attempt,
             kind,
             finding.failure or None,
-            messages.ended_untold(kind, finding.failure, finding.said),
+            flight.stopped
+            if flight.stopped and kind == "cancelled"
+            else messages.ended_untold(kind, finding.failure, finding.said),
             "accounting" if verdict else "queue",
             retry,
             verdict.exit_code if verdict else None,
@@ -251,4 +253,5 @@ def _is_stray(queued: Queued, id_: str, known: Known) -> bool:
 
 
 def _flight(each: InFlight) -> Flight:
-    return Flight(each.attempt, each.id or "", each.job, each.state == "running", each.waits)
+    began = each.state == "running"
+    return Flight(each.attempt, each.id or "", each.job, began, each.waits, each.stopped or "")

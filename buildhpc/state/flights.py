@@ -25,7 +25,8 @@ class InFlight(NamedTuple):
     attempt, row: numbers in the state, of it and of its job. number: counted from 1 in its run.
     place: the submission in the state, and which element of it. id: of the element at the
     scheduler; None before that is known. state: `queued`, or `running` once its runner said so.
-    waits: it was submitted after others. host, started_s: None before it began.
+    waits: it was submitted after others. host, started_s: None before it began. stopped: what
+    its runner said when it was told to end from outside; None: it was not.
     """
 
     attempt: int
@@ -40,6 +41,7 @@ class InFlight(NamedTuple):
     waits: bool
     host: str | None
     started_s: float | None
+    stopped: str | None = None
 
 
 class End(NamedTuple):
@@ -63,7 +65,7 @@ class End(NamedTuple):
 _FLIGHTS = """SELECT attempt.id, attempt.run, job.name, job.id, attempt.number,
     attempt.submission, attempt.element, submission.elements, submission.cluster,
     attempt.scheduler_id, attempt.state, submission.edges != '[]', attempt.host,
-    attempt.started_s
+    attempt.started_s, CASE WHEN attempt.told = 'receipt' THEN attempt.message END
     FROM attempt JOIN job ON job.id = attempt.job
     JOIN submission ON submission.id = attempt.submission
     WHERE attempt.state IN ('running', 'queued')"""

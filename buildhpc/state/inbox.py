@@ -93,6 +93,9 @@ _BEGIN = """UPDATE attempt SET state = 'running', failure = NULL, message = '', 
 _AGAIN = """UPDATE attempt SET state = 'exported', started_s = NULL, host = NULL, pid = NULL,
     process_start = NULL WHERE id = ?"""
 
+_STOP = """UPDATE attempt SET told = 'receipt', message = ?, cpu_s = ?, peak_mib = ?
+    WHERE id = ?"""
+
 # People may have submitted it again, as another job.
 _ANEW = "UPDATE attempt SET scheduler_id = NULL WHERE id = ?"
 
@@ -212,6 +215,7 @@ class _Writer:
         self._folder, self._home = str(state.folder), os.path.normpath(state.home)
         self._begun: list[tuple[Any, ...]] = []
         self._ended: list[tuple[Any, ...]] = []
+        self._stopped: list[tuple[Any, ...]] = []
         self._unmade: list[tuple[int, int]] = []
         self._again: list[tuple[int]] = []
         self._anew: list[tuple[int]] = []
@@ -230,6 +234,8 @@ class _Writer:
             self._start(receipt, known)
         elif receipt.outcome.state in ("unready", "unneeded"):
             self._nothing_done(receipt, known)
+        elif _is_guess(receipt, known):
+            self._stop(receipt, known)
         else:
             self._end(receipt, known)
 
@@ -238,6 +244,7 @@ class _Writer:
         connection = self._connection
         connection.executemany(_ANEW, self._anew)
         connection.executemany(_BEGIN, self._begun)
+        connection.executemany(_STOP, self._stopped)
         connection.executemany(_END, self._ended)
         unmake(connection, self._unmade)
         connection.executemany(_AGAIN, self._again)
@@ -249,16 +256,27 @@ class _Writer:
         close_spent(connection)
 
     def _start(self, receipt: Started, known: _Known) -> None:
+        self._begin(receipt, known, receipt.started_s, receipt.log)
+        self.happened.append(Folded(receipt))
+
+    def _begin(self, receipt: Receipt, known: _Known, started_s: float, log: str | None) -> None:
         runner = receipt.runner
-        log = clean(receipt.log) if receipt.log else None
         self._begun.append(
             (
-                *(receipt.started_s, runner.host, runner.pid, runner.process_start),
-                *(receipt.key.restart, runner.scheduler_id, log, known.attempt),
+                *(started_s, runner.host, runner.pid, runner.process_start),
+                *(receipt.key.restart, runner.scheduler_id, clean(log) if log else None),
+                known.attempt,
             )
         )
         self._change(receipt, known, Change("running", keep=receipt.key.run))
-        self.happened.append(Folded(receipt))
+
+    def _stop(self, receipt: Ended, known: _Known) -> None:
+        """It was told to end; whether it is over, and why, is for its scheduler to say."""
+        outcome = receipt.outcome
+        self._begin(receipt, known, outcome.started_s, outcome.log)
+        self._stopped.append(
+            (clean(outcome.message), outcome.cpu_s, outcome.peak_mib, known.attempt)
+        )
 
     def _nothing_done(self, receipt: Ended, known: _Known) -> None:
         """The attempt has touched nothing: it is as if it had never been submitted."""
@@ -322,6 +340,15 @@ class _Writer:
             # It was moved by one that was killed before it could say so.
             return Log(path=os.path.relpath(kept, self._folder))
         return fold_log(self._folder, self._home, path, name)
+
+
+def _is_guess(receipt: Ended, known: _Known) -> bool:
+    """Whether a runner only takes it for cancelled: it was sent a signal, as before a new start.
+
+    Where a user asked for that, it is so.
+    """
+    open_ = known.state in _OPEN and not known.exported
+    return receipt.outcome.state == "cancelled" and open_ and known.told != "user"
 
 
 def _is_news(receipt: Receipt, known: _Known) -> bool:
