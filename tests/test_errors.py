@@ -17,13 +17,26 @@ from pathlib import Path
 
 import pytest
 
-from buildhpc.messages import call, calls, commands, language, plan, rules, schedulers, sites, where
+from buildhpc.messages import (
+    call,
+    calls,
+    clusters,
+    commands,
+    language,
+    plan,
+    rules,
+    schedulers,
+    sites,
+    where,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "errors.txt"
+MODULES = (rules, plan, language, call, commands, schedulers, sites, calls, where, clusters)
 # What becomes known when a job's turn has come is told as the job's failure.
-OF_A_JOB = {"plan.missing_input"}
+OF_A_JOB = {"plan.missing_input", "clusters.pipefile_changed"}
 HPCMAKE = 'hpcmake() { "$PYTHON" -m buildhpc.cli "$@"; }\n'
 # `site CLUSTER OPTION...` has a cluster take a job of 4 cores, 64 GiB and 2 hours;
+# `hasty WORD...` is hpcmake with no patience for a scheduler that does not answer;
 # `reach CLUSTER HOST FOLDER COMMAND...` runs a command of its scheduler.
 HPCMAKE += """
 site() { "$PYTHON" -c '
@@ -36,6 +49,13 @@ try:
     read_sites(".", sys.argv[2:], sys.argv[1]).cluster(sys.argv[1]).placed(asked, "map s=1")
 except HpcmakeError as error:
     print(error, file=sys.stderr)
+' "$@"; }
+hasty() { "$PYTHON" -c '
+import sys
+from buildhpc.cli import main
+from buildhpc.commands import moving
+moving.clusters_of.__defaults__ = (0.0,)
+sys.exit(main(sys.argv[1:]))
 ' "$@"; }
 reach() { "$PYTHON" -c '
 import sys
@@ -106,7 +126,7 @@ def test_a_message_is_shown_in_full(
 
 def messages() -> Iterator[tuple[str, str]]:
     """Names of the functions that make messages, each with its slug."""
-    for module in (rules, plan, language, call, commands, schedulers, sites, calls, where):
+    for module in MODULES:
         for name, function in inspect.getmembers(module, inspect.isfunction):
             own = function.__module__ == module.__name__ and not name.startswith("_")
             code = inspect.getsource(function)

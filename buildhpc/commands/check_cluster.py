@@ -31,7 +31,8 @@ class Checked:
     """What came of asking a cluster.
 
     jobs: of the plan, on it. deferred: those whose needs hang on files that are made first.
-    requests: the different ones; asked: of which the scheduler said yes or no.
+    requests: the different ones; asked: of which the scheduler said yes or no; silent: it says
+    no more.
     """
 
     cluster: str
@@ -41,6 +42,7 @@ class Checked:
     requests: int = 0
     asked: int = 0
     refused: int = 0
+    silent: bool = False
 
     def line(self) -> str:
         """The same for people."""
@@ -51,6 +53,8 @@ class Checked:
             parts.append(f"{self.deferred:,} known only when other jobs have run")
         if self.refused:
             parts.append(f"{self.refused:,} refused")
+        elif self.silent:
+            parts.append(f"{self.scheduler} does not answer")
         elif self.asked:
             parts.append(f"{self.scheduler} would take {'it' if self.asked == 1 else 'all'}")
         elif self.requests:
@@ -138,7 +142,9 @@ class _Checker:
                     for drafts in requests:
                         self._ask(site, folder, drafts, jobs)
             except HpcmakeError as error:
-                self.report.away += error.problems if error.exit_code == 3 else ()
+                if error.exit_code == 3:
+                    checked.silent = True
+                    self.report.away += error.problems
                 self.report.problems += error.problems
 
     def _ask(
@@ -156,12 +162,12 @@ class _Checker:
         if command is None or answer is None:
             return
         checked = self.report.clusters[-1]
+        if answer.code is None or (answer.code and site.scheduler.refusal(answer) == "later"):
+            said = messages.said(command, answer).replace(path, "SCRIPT")
+            raise messages.cannot_check(site.alias, said)
         checked.asked += 1
         if answer.code == 0:
             return
-        if answer.code is None or site.scheduler.refusal(answer) == "later":
-            said = messages.said(command, answer).replace(path, "SCRIPT")
-            raise messages.cannot_check(site.alias, said)
         checked.refused += 1
         job = jobs[longest.elements[0][0]]
         others = sum(len(each) for draft in drafts for each in draft.elements) - 1
