@@ -95,8 +95,9 @@ def test_what_is_accepted_late_and_twice_runs_once_and_leaves_the_queue(bent: Be
     # The first call is killed, and what it has begun reaches the scheduler after the second one.
     late = """
     if [ $n = 1 ]; then
-        setsid bash -c 'until [ -e second ]; do sleep 0.1; done; "$0" "$@"' "$real" "$@" \\
-            >/dev/null 2>&1 &
+        cp "${@: -1}" late.sh
+        setsid bash -c 'until [ -e second ]; do sleep 0.1; done; "$0" "$@"' \\
+            "$real" "${@:1:$#-1}" late.sh >/dev/null 2>&1 &
         sleep 100
     fi
     "$real" "$@" && touch second
@@ -153,7 +154,7 @@ def test_odd_answers_of_the_queue_end_no_job(bent: Bent, answer: str) -> None:
     assert ("does not answer; its jobs go on" in result.err) != silent
 
 
-@pytest.mark.parametrize("answer", ["exit 1", "echo hello", "echo 12", "sleep 100"])
+@pytest.mark.parametrize("answer", ["exit 1", "echo hello", "sleep 100"])
 def test_odd_answers_of_accounting_end_no_job(bent: Bent, answer: str) -> None:
     bent.pipe.write("Pipefile", SLOW)
     process = bent.start(hasty=True)
@@ -206,7 +207,7 @@ AWAY = "echo 'sbatch: error: Batch job submission failed: Unable to contact slur
 AWAY += " (connect failure)' >&2; exit 1"
 
 
-@pytest.mark.parametrize("answer", [AWAY, "echo hello", "sleep 100"])
+@pytest.mark.parametrize("answer", [AWAY, "sleep 100"])
 def test_a_scheduler_that_takes_nothing_is_told_and_nothing_is_left(
     bent: Bent, answer: str
 ) -> None:

@@ -139,8 +139,8 @@ class Bent:
         self.cluster.wait_for(what, limit_s=limit_s)
 
     def left(self) -> list[str]:
-        """Jobs of this project in the queue, once there are none or after 10 s."""
-        deadline = time.monotonic() + 10
+        """Jobs of this project in the queue, once there are none or after 30 s."""
+        deadline = time.monotonic() + 30
         while (jobs := self.cluster.jobs()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return jobs

@@ -149,6 +149,9 @@ class Jobs:
         unready = readiness.unready(job, made, self._header.latency_s, self._sleep)
         if self.stopped is not None:
             return self._tell(job, key, self._not_begun(self.stopped))
+        if unready is not None and unready.lasting:
+            # To be submitted again would change nothing: it would be so for ever.
+            return self._tell(job, key, not_launched(Failure("launch", unready.text)))
         if unready is not None:
             now_s = time.time()
             outcome = Outcome("unready", None, None, None, unready.text, now_s, now_s)

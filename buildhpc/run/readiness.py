@@ -31,10 +31,14 @@ Made = dict[str, Mapping[str, Stamp | None]]
 
 
 class Unready(NamedTuple):
-    """Why a job cannot run. because: the job that is not done, or did not leave its outputs."""
+    """Why a job cannot run. because: the job that is not done, or did not leave its outputs.
+
+    lasting: that one is done, so that nothing of it is to come.
+    """
 
     because: str
     text: str
+    lasting: bool = False
 
 
 class Told(NamedTuple):
@@ -168,7 +172,7 @@ def unready(
             need, path = found[0]
             if need is None:
                 return None  # it is looked at again, and told of, when stamps are taken
-            return Unready(need.job, messages.not_as_left(path, need.job))
+            return Unready(need.job, messages.not_as_left(path, need.job), lasting=True)
         _refresh(path for _, path in found)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
     return None
