@@ -24,11 +24,14 @@ _FILES = 20
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `show`."""
-    from buildhpc.commands.common import where_argument
+    from buildhpc.commands.common import cluster_option, where_argument
 
     add = parser.add_argument
     add("job", nargs="*", metavar="JOB", help="the name of a job, a file, or a rule with one job")
     where_argument(parser)
+    add("--script", action="store_true", help="print the job script that a cluster would get")
+    add("--cluster", metavar="NAME", help="which one; default: where the job was, or its rule says")
+    cluster_option(parser)
     add("--json", action="store_true", help="as one JSON document")
 
 
@@ -41,6 +44,11 @@ def run(args: argparse.Namespace) -> int:
     finder = Finder(args)
     paint = painter(sys.stdout)
     for number, meant in enumerate(_meant(args, finder)):
+        if args.script:
+            from buildhpc.commands.job_script import job_script
+
+            print(job_script(args, finder, _one(meant)), end="")
+            continue
         facts = _facts(finder, meant)
         if args.json:
             import json
@@ -75,16 +83,23 @@ def _meant(args: argparse.Namespace, finder: Finder) -> list[Meant]:
     return finder.named(names)
 
 
-def _facts(finder: Finder, meant: Meant) -> dict[str, Any]:
-    """What is known of the job, ready for JSON. Raises: HpcmakeError."""
+def _one(meant: Meant) -> Job:
+    """The job that is meant. Raises: HpcmakeError where it is not one."""
     from buildhpc.messages import call
-    from buildhpc.state import queries
 
     if not meant.jobs:
         raise call.no_job(meant.path or "")
     job = meant.jobs[0]
     if len(meant.jobs) > 1:
         raise call.many_jobs(job.rule.name, len(meant.jobs), job.outputs[0])
+    return job
+
+
+def _facts(finder: Finder, meant: Meant) -> dict[str, Any]:
+    """What is known of the job, ready for JSON. Raises: HpcmakeError."""
+    from buildhpc.state import queries
+
+    job = _one(meant)
     step = next((step for step in meant.plan.steps if step.job is job), None)
     rows = queries.jobs(finder.state, queries.Where(name=job.name)) if finder.state else []
     attempts = queries.attempts(finder.state, job.name) if finder.state else []
@@ -96,10 +111,38 @@ def _facts(finder: Finder, meant: Meant) -> dict[str, Any]:
         "state": rows[0].state if rows else None,
         "fresh": step is None,
         "reason": step.reason.text if step else None,
+        "scheduler": _at_scheduler(finder, job),
         **_files(job, meant, meant.evidence.records.get(job.name)),
         **_work(finder, job),
         "attempts": [_attempt(finder, each) for each in attempts],
     }
+
+
+def _at_scheduler(finder: Finder, job: Job) -> dict[str, Any] | None:
+    """Where a scheduler has or had the job, and what it says of it now."""
+    from dataclasses import asdict
+
+    from buildhpc.state.overview import submitted
+
+    found = submitted(finder.state, job.name) if finder.state else None
+    if found is None or finder.state is None:
+        return None
+    shown = None
+    if found.state in ("queued", "running") and found.scheduler_id is not None:
+        from buildhpc.commands.queues import queue_of
+
+        shown = (queue_of(finder.state, found.run, found.cluster) or {}).get(found.scheduler_id)
+    said = {"queue": shown.state, "reason": shown.reason} if shown else {}
+    return {**asdict(found), "queue": None, "reason": None, **said}
+
+
+def _scheduler_line(told: Mapping[str, Any]) -> str:
+    id_ = told["scheduler_id"] or "about to be submitted"
+    parts = [f"{told['cluster']} job {id_}", f"named {told['name']}"]
+    parts += [f"on {told['host']}"] if told["host"] else []
+    parts += [f"{told['queue']} as it says"] if told["queue"] else []
+    parts += [told["reason"]] if told["reason"] and told["queue"] != "running" else []
+    return ", ".join(parts)
 
 
 def _files(job: Job, meant: Meant, record: Record | None) -> dict[str, Any]:
@@ -228,6 +271,8 @@ def _lines(facts: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     last = facts["state"] or "never ran"
     why = f": {facts['reason']}" if facts["reason"] else ""
     rows.append(("  state", f"{paint(COLOUR_OF_STATE.get(last, ''), last)}, {fresh}{why}"))
+    if facts["scheduler"]:
+        rows.append(("  cluster", _scheduler_line(facts["scheduler"])))
     if "unknown" not in facts:
         rows.append(("  needs", _needs(facts["needs"])))
         rows += [(f"  {name}", _value(value)) for name, value in facts["software"].items()]

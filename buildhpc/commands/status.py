@@ -1,7 +1,7 @@
 """Jobs by rule and state, what runs now, what failed last.
 
-Looks at the state alone: no Pipefile is read, no scheduler is asked; all that is written is what
-runners told of their jobs.
+Looks at the state: no Pipefile is read; all that is written is what runners told of their jobs.
+Where jobs are on clusters whose schedulers can be asked, what these confirm has a star.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from buildhpc.quantities import human_time
 from buildhpc.show.text import COLOUR_OF_STATE, Paint, clock, columns, one_line, painter
@@ -28,6 +28,10 @@ STATES = (
 )
 _SHOWN = 10
 _REFRESH_S = 0.5
+_LOOK_S = 5.0
+
+# Cluster and scheduler id of jobs, and of whole arrays.
+Confirmed = frozenset[tuple[str | None, str | None]]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,14 +65,26 @@ def run(args: argparse.Namespace) -> int:
         return _watch(state, asked)
     found = overview(state, asked)
     _check_names(state, asked, found)
+    confirmed = _confirmed(state, found)
     if args.json:
         import json
 
-        print(json.dumps(_document(found, asked), indent=2))
+        print(json.dumps(_document(found, asked, confirmed), indent=2))
     else:
-        for line in lines(found, asked, time.time(), painter(sys.stdout)):
+        for line in lines(found, asked, time.time(), painter(sys.stdout), confirmed):
             print(line)
     return 0
+
+
+def _confirmed(state: State, found: Overview) -> Confirmed:
+    """What schedulers that can be asked have in their queues now."""
+    jobs: list[JobNow | QueuedNow] = [*found.running, *found.queued]
+    wanted = {(each.run, each.cluster) for each in jobs if each.run and each.cluster}
+    if not wanted:
+        return frozenset()
+    from buildhpc.commands.queues import confirmed
+
+    return confirmed(state, wanted)
 
 
 def _check_names(state: State, asked: Asked, found: Overview) -> None:
@@ -88,14 +104,26 @@ def _check_names(state: State, asked: Asked, found: Overview) -> None:
             raise call.unknown_run(asked.run, runs)
 
 
-def _document(found: Overview, asked: Asked) -> dict[str, object]:
+def _document(found: Overview, asked: Asked, confirmed: Confirmed) -> dict[str, Any]:
     document = asdict(found)
+    for job in (*document["running"], *document["queued"]):
+        if job["cluster"]:
+            job["confirmed"] = (job["cluster"], job["scheduler_id"]) in confirmed
     jobs = document.pop("listed")
     return {**document, "jobs": jobs} if asked.lists else document
 
 
-def lines(found: Overview, asked: Asked, now_s: float, paint: Paint) -> Iterator[str]:
-    """What there is to tell, line by line."""
+def lines(
+    found: Overview,
+    asked: Asked,
+    now_s: float,
+    paint: Paint,
+    confirmed: Confirmed = frozenset(),
+) -> Iterator[str]:
+    """What there is to tell, line by line.
+
+    confirmed: what schedulers say that they have now; it gets a star.
+    """
     yield from _table(found, paint)
     if found.listed:
         yield ""
@@ -105,11 +133,13 @@ def lines(found: Overview, asked: Asked, now_s: float, paint: Paint) -> Iterator
     if found.running:
         yield ""
         yield paint("bold", "running")
-        yield from _running(found.running, now_s)
+        yield from _running(found.running, now_s, confirmed)
     if found.queued:
         yield ""
         yield paint("bold", "queued")
-        yield from _queued(found.queued)
+        yield from _queued(found.queued, confirmed)
+    if confirmed and not found.listed:
+        yield paint("dim", "  * its scheduler says so as well")
     if found.failed:
         yield ""
         yield paint("bold", "failed last")
@@ -166,30 +196,38 @@ def _number(number: int) -> str:
     return f"{number:,}" if number else "."
 
 
-def _running(jobs: list[JobNow], now_s: float) -> Iterator[str]:
+def _running(jobs: list[JobNow], now_s: float, confirmed: Confirmed) -> Iterator[str]:
     rows = []
     for job in jobs[:_SHOWN]:
         began = "" if job.started_s is None else human_time(max(0.0, now_s - job.started_s))
         attempt = f", attempt {job.number}" if job.number and job.number > 1 else ""
-        rows.append((f"  {job.job}", f"for {began}", f"run {job.run}{attempt}, {_place(job)}"))
+        rows.append(
+            (f"  {job.job}", f"for {began}", f"run {job.run}{attempt}, {_place(job, confirmed)}")
+        )
     yield from columns(rows)
     if len(jobs) > _SHOWN:
         yield f"  and {len(jobs) - _SHOWN:,} more: `hpcmake status --state running`"
 
 
-def _place(job: JobNow) -> str:
+def _place(job: JobNow, confirmed: Confirmed) -> str:
     """Host and process; on a cluster the id at the scheduler."""
     if job.cluster is not None:
-        return f"{job.host}, {job.cluster} job {job.scheduler_id or 'of unknown id'}"
+        star = _star(job, confirmed)
+        return f"{job.host}, {job.cluster} job {job.scheduler_id or 'of unknown id'}{star}"
     return f"{job.host}, process {job.pid}" if job.pid else f"{job.host}"
 
 
-def _queued(submissions: list[QueuedNow]) -> Iterator[str]:
+def _star(job: JobNow | QueuedNow, confirmed: Confirmed) -> str:
+    return "*" if (job.cluster, job.scheduler_id) in confirmed else ""
+
+
+def _queued(submissions: list[QueuedNow], confirmed: Confirmed) -> Iterator[str]:
     rows = [
         (
             f"  {each.rule}",
             "1 job" if each.jobs == 1 else f"{each.jobs:,} jobs",
-            f"run {each.run}, {each.cluster} job {each.scheduler_id or 'about to be submitted'}",
+            f"run {each.run}, {each.cluster} job {each.scheduler_id or 'about to be submitted'}"
+            + _star(each, confirmed),
             f"since {clock(each.since_s)}",
         )
         for each in submissions[:_SHOWN]
@@ -234,12 +272,16 @@ def _watch(state: State, asked: Asked) -> int:
 
     console = Console()
     seen = b""
+    confirmed: Confirmed = frozenset()
+    look_s = 0.0
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
             fold_receipts()
             if (now := state.generation()) != seen or not seen:
                 found, seen = overview(state, asked), now
-            text = "\n".join(lines(found, asked, time.time(), painter(sys.stdout)))
+            if time.monotonic() >= look_s:
+                confirmed, look_s = _confirmed(state, found), time.monotonic() + _LOOK_S
+            text = "\n".join(lines(found, asked, time.time(), painter(sys.stdout), confirmed))
             live.update(Text.from_ansi(text), refresh=True)
             if not found.runs:
                 return 0

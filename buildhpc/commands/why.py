@@ -12,6 +12,7 @@ from buildhpc.show.text import Paint, clock, painter
 if TYPE_CHECKING:
     from buildhpc.commands.lookup import Finder, Meant
     from buildhpc.plan.model import Job, Reason
+    from buildhpc.state.overview import JobNow
 
 _USERS = 10
 _IN_FULL = 10
@@ -124,6 +125,21 @@ class _Teller:
             host = f" on {now.host}" if now.host else ""
             which = f" {now.scheduler_id}" if now.scheduler_id else ""
             yield f"    run {now.run} has it: {now.state}{host}, {now.cluster} job{which}"
+            yield from self._why_queued(now)
+
+    def _why_queued(self, now: JobNow) -> Iterator[str]:
+        """Why a scheduler has not started a job, in its own words."""
+        from buildhpc.commands.queues import queue_of
+
+        if now.state != "queued" or now.run is None or now.cluster is None:
+            return
+        assert self._finder.state is not None
+        shown = (queue_of(self._finder.state, now.run, now.cluster) or {}).get(
+            now.scheduler_id or ""
+        )
+        if shown is not None and shown.state in ("held", "queued"):
+            why = f": {shown.reason}" if shown.reason else ""
+            yield f"    its scheduler says {shown.state}{why}"
 
     def _change(self, job: Job, reason: Reason) -> Iterator[str]:
         """The old value and the new one."""

@@ -163,3 +163,9 @@ def bad_interval(text: str) -> HpcmakeError:
     """`--every` with something that is no time."""
     cure = Note("help", "a time has a unit: `--every 10m`, `--every 30s`")
     return _error("bad-interval", f"`--every {text}` is no time", cure)
+
+
+def which_cluster(job: str) -> HpcmakeError:
+    """`show --script` of a job that was on no cluster, and whose rule names none."""
+    text = f"a job script is for a cluster, and `{job}` was on none yet"
+    return _error("which-cluster", text, Note("help", "say for which: `--cluster NAME`"))

@@ -116,9 +116,9 @@ def only_exports(job: str, cluster: str, span: Span) -> HpcmakeError:
 
 
 def known_too_late(job: str, span: Span) -> HpcmakeError:
-    """An export of a job whose needs hang on files that are yet to be made."""
+    """An export, or the script, of a job whose needs hang on files that are yet to be made."""
     text = f"what `{job}` asks for is known only when other jobs have run"
-    cure = "make the files that it hangs on first, and export the rest then"
+    cure = "make the files first that it hangs on"
     return HpcmakeError(Problem("known-too-late", text, span, (Note("help", cure),)))
 
 

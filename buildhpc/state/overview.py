@@ -265,6 +265,30 @@ def on_clusters(state: State, jobs: Sequence[str]) -> dict[str, JobNow]:
     return state.read(query)
 
 
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The last attempt of a job as its scheduler has or had it; what is not known is None.
+
+    name: of the scheduler job. state: of the attempt.
+    """
+
+    run: int
+    cluster: str
+    scheduler_id: str | None
+    name: str
+    state: str
+    host: str | None
+
+
+def submitted(state: State, job: str) -> Submitted | None:
+    """Where the last attempt of a job was submitted; None: nowhere."""
+    query = """SELECT attempt.run, cluster, attempt.scheduler_id, submission.name, attempt.state,
+        attempt.host FROM job JOIN attempt ON attempt.id = job.attempt
+        JOIN submission ON submission.id = attempt.submission WHERE job.name = ?"""
+    row = state.read(lambda connection: connection.execute(query, (job,)).fetchone())
+    return Submitted(*row) if row else None
+
+
 def held(state: State, jobs: Sequence[str]) -> set[str]:
     """Those of the jobs that a living run runs or will run."""
 
