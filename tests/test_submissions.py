@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,13 @@ from buildhpc.state.recorder import Recorder, RunInfo
 from buildhpc.state.rows import Change, Row, write_changes
 from buildhpc.state.snapshot import change_counter
 from buildhpc.state.submissions import (
+    QueuedJob,
+    ToSubmit,
     any_making,
     doubtful,
     in_flight,
     named,
+    open_slice,
     released,
     revert,
     take_back,
@@ -427,3 +431,18 @@ def test_a_run_whose_jobs_all_ended_is_over_and_not_dead(state: State) -> None:
     die(state, "run")
     assert Recorder(state, INFO).claim([job_of(7)]).dead == ()
     assert run_status(state, run.run) == "failed"
+
+
+def test_a_slice_is_not_opened_where_the_room_was_taken_meanwhile(state: State) -> None:
+    run = ClusterRun(state, 3).begin()
+    run.submit(0)
+    (first,) = in_flight(state)
+
+    def opened(number: int, cluster: str, *seen: int) -> bool:
+        jobs = (QueuedJob(number, asdict(spec_of(number))),)
+        array = ToSubmit(cluster, 0, jobs)
+        return open_slice(state, run.run, [array], {}, frozenset(seen)) is not None
+
+    assert not opened(1, "gpu")
+    assert opened(1, "other")
+    assert opened(2, "gpu", first.attempt)

@@ -17,14 +17,13 @@ from functools import partial
 from typing import Any
 
 from buildhpc.diagnostics import HpcmakeError
-from buildhpc.plan.arrays import Place
 from buildhpc.plan.window import Waiting, choose, stranded
 from buildhpc.run.asks import Try
 from buildhpc.run.cancelling import cancel
 from buildhpc.run.clusters import Clusters
 from buildhpc.run.looking import Looking, Step, go_on_mark
 from buildhpc.run.places import free_places, go_on_prefix
-from buildhpc.run.slices import Draft, drafts, shape_of
+from buildhpc.run.slices import drafts, shape_of
 from buildhpc.run.submitter import Conduct, Report, Submitter
 from buildhpc.state import cluster_runs, submissions
 from buildhpc.state.claims import JobToClaim, has_others
@@ -201,21 +200,24 @@ class Advance:
         ]
         done = frozenset(run.numbers("done"))
         places = {number: flight.cluster for number, flight in run.flights.items()}
-        chosen = choose(waiting, done, places, self._room(run, waiting)) if waiting else []
+        flights = submissions.in_flight(self._state) if waiting else []
+        room = self._room(run, waiting, flights)
+        chosen = choose(waiting, done, places, room) if waiting else []
         if chosen:
+            short = [a for a in room if room[a] < sum(each.cluster == a for each in waiting)]
+            seen = {a: frozenset(f.attempt for f in flights if f.cluster == a) for a in short}
             tries = self._tries(run, chosen, step)
             left = {each.number for each in waiting} - set(chosen)
-            report = self._submit_chosen(run, tries, done, left)
-            if report is not None:
-                self._take_in(run, report, step)
+            self._submit_chosen(run, tries, left, seen, step)
         more = len(waiting) > len(chosen) or bool(run.numbers("foreign"))
         self._crowded = bool(waiting) and not chosen and not run.flights
         self._mark_more(run.id, more)
         self._ensure_go_on(run, more)
 
-    def _room(self, run: _Run, waiting: Sequence[Waiting]) -> dict[str, int]:
-        """Cluster -> how many more jobs may be in its queue."""
-        flights = submissions.in_flight(self._state)
+    def _room(
+        self, run: _Run, waiting: Sequence[Waiting], flights: Sequence[InFlight]
+    ) -> dict[str, int]:
+        """Cluster -> how many more jobs may be in its queue. flights: of all runs."""
         others = sum(each.run != run.id for each in flights)
         room = {}
         for alias in {each.cluster for each in waiting}:
@@ -250,32 +252,35 @@ class Advance:
         return tries
 
     def _submit_chosen(
-        self, run: _Run, tries: Mapping[int, Try], done: frozenset[int], left: Iterable[int]
-    ) -> Report | None:
-        made: list[Draft] = []
-        for alias in sorted({each.planned.cluster for each in tries.values()}):
-            site = self._clusters.site(alias)
-            jobs = [
-                (each.planned, each.values["request"])
-                for each in tries.values()
-                if each.planned.cluster == alias
-            ]
-            places: dict[int, Place] = {
-                number: flight.place
-                for number, flight in run.flights.items()
-                if flight.cluster == alias
-            }
-            made += drafts(alias, jobs, done, places, shape_of(site))
-        if not made:
-            return None
+        self,
+        run: _Run,
+        tries: Mapping[int, Try],
+        left: Iterable[int],
+        seen: Mapping[str, frozenset[int]],
+        step: Step,
+    ) -> None:
+        """Submit attempts, a slice for each cluster, since each may see other folders.
+
+        left: the jobs that wait on. seen: cluster -> what was in flight when its room was
+        counted, where that is short.
+        """
+        done = frozenset(run.numbers("done"))
         needed = {each for number in left for each in run.plan[number].after}
         submitter = Submitter(self._state, self._clusters, run.id, self._conduct(run.id))
-        return submitter.submit(
-            made,
-            tries,
-            list(run.flights.values()),
-            frozenset(needed.intersection(tries)),
-        )
+        for alias in sorted({each.planned.cluster for each in tries.values()}):
+            own = {n: each for n, each in tries.items() if each.planned.cluster == alias}
+            flights = {n: each for n, each in run.flights.items() if each.cluster == alias}
+            made = drafts(
+                alias,
+                [(each.planned, each.values["request"]) for each in own.values()],
+                done,
+                {number: flight.place for number, flight in flights.items()},
+                shape_of(self._clusters.site(alias)),
+            )
+            wakers = frozenset(needed.intersection(own))
+            report = submitter.submit(made, own, list(flights.values()), wakers, seen.get(alias))
+            if report is not None:
+                self._take_in(run, report, step)
 
     def _take_in(self, run: _Run, report: Report, step: Step) -> None:
         step.submitted += report.submitted

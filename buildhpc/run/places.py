@@ -43,7 +43,7 @@ def free_places(
     if ever < most or most <= _FEW:
         return Places(free)
     leaving, going_on = _others(state, site, mine)
-    kept = 2 if there or leaving or going_on else 1
+    kept = max(2 if there or leaving else 1, going_on + 1)
     free = max(0, most - kept - there - leaving)
     if not free or not _worthwhile(free, wanted, most, there + leaving):
         return Places(0, crowded=True)

@@ -71,17 +71,21 @@ class Submitter:
         tries: Mapping[int, Try],
         flights: Sequence[InFlight],
         wakers: frozenset[int],
+        seen: frozenset[int] | None = None,
     ) -> Report | None:
-        """Submit drafts; None: a job was taken by somebody else meanwhile.
+        """Submit drafts, all for one cluster.
 
-        tries: what is attempted, by number of the job. flights: what is in the queues already.
+        None: a job was taken by somebody else meanwhile, or the room that there was.
+        tries: what is attempted, by number of the job. flights: what is in the queue already.
         wakers: the jobs whose success somebody waits for outside of their own queue.
+        seen: the attempts in flight there that the room was counted by.
         """
         opened = submissions.open_slice(
             self._state,
             self._run,
             [to_submit(draft, tries) for draft in drafts],
             {each.details["recipe"]: each.details["text"] for each in tries.values()},
+            seen,
         )
         if opened is None:
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,18 +95,6 @@ class Doubt(NamedTuple):
     quiet_s: float
 
 
-class Known(NamedTuple):
-    """What is known of a submission by its name.
-
-    state: as in the table. may_go_on: one of its attempts was ended from outside, and is gone on
-    with where its scheduler starts it anew.
-    """
-
-    scheduler_id: str | None
-    state: str
-    may_go_on: bool
-
-
 _ODD = re.compile(r"[^A-Za-z0-9_.]")
 
 _ATTEMPT = """INSERT INTO attempt (id, job, run, number, state, message, cores, mem_mib, time_s,
@@ -119,24 +107,32 @@ def open_slice(
     run: int,
     arrays: Sequence[ToSubmit],
     texts: Mapping[str, str] | None = None,
+    seen: frozenset[int] | None = None,
 ) -> Slice | None:
     """Record that jobs are about to be submitted, by this process.
 
-    texts: digest -> the compared text of the recipes. None: one of the jobs is not waiting for
-    this run any more, so that there is another choice to be made; nothing was recorded. 10,000
-    jobs take 0.5 s CPU.
+    texts: digest -> the compared text of the recipes. seen: the attempts in flight at this
+    cluster that its room was counted by. None: one of the jobs is not waiting for this run any
+    more, or others are in flight by now, so that there is another choice to be made; nothing
+    was recorded. 10,000 jobs take 0.5 s CPU.
     """
     (state.home / "inbox").mkdir(parents=True, exist_ok=True)
     with state.transaction() as connection:
         queued = [job for array in arrays for job in array.jobs]
         ids = _waiting(connection, run, [job.spec["name"] for job in queued])
-        if ids is None:
+        if ids is None or (seen is not None and _others(connection, arrays[0].cluster, seen)):
             return None
         manifest = f"{state.home.name}/run-{run}/slice-{{}}.jsonl"
         opened, rows = write_slice(connection, run, arrays, ids, (manifest, state.now_s()))
         write_changes(connection, run, change_counter(state.found), rows)
         write_texts(connection, texts or {})
     return opened
+
+
+def _others(connection: Connection, cluster: str, seen: Collection[int]) -> bool:
+    """Whether more is in flight at a cluster than somebody has seen."""
+    flights = flights_of(connection, "submission.cluster = ?", cluster)
+    return any(each.attempt not in seen for each in flights)
 
 
 def write_slice(
@@ -377,31 +373,3 @@ def in_flight(state: State, run: int | None = None) -> list[InFlight]:
 def verdict(state: State, ends: Sequence[End]) -> list[InFlight]:
     """Record the ends of attempts that left no receipt; returns those that had not ended yet."""
     return end_attempts(state, ends)
-
-
-def known(state: State, names: Sequence[str]) -> dict[str, Known]:
-    """What is known of submissions of these names; others have no entry."""
-    query = """SELECT name, scheduler_id, state, EXISTS (SELECT 1 FROM attempt
-        WHERE attempt.submission = submission.id AND (attempt.state IN ('cancelled', 'lost')
-        OR (attempt.state = 'failed' AND attempt.told != 'receipt')))
-        FROM submission WHERE name IN"""
-
-    def read(connection: Connection) -> dict[str, Known]:
-        return {
-            row[0]: Known(row[1], row[2], bool(row[3]))
-            for marks, part in chunks(names)
-            for row in connection.execute(f"{query} ({marks})", part)
-        }
-
-    return state.read(read)
-
-
-def never_seen(state: State, run: int) -> set[str]:
-    """The clusters that have not shown what was submitted of a run, so that it was taken back.
-
-    It may turn up all the same, where the command that submitted it took its time.
-    """
-    query = (
-        "SELECT cluster FROM submission WHERE run = ? AND state = 'gone' AND scheduler_id IS NULL"
-    )
-    return state.read(lambda connection: {row[0] for row in connection.execute(query, (run,))})
