@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import cluster_scenes as scenes
 import pytest
 from cluster_scenes import Scene
 from conftest import Pipe
+from ssh_host import Host, ssh_host
 
-from buildhpc.run import processes
+from buildhpc.run import calls, processes
 from buildhpc.run.calls import Place, call
 from buildhpc.schedulers.local import Local
 from buildhpc.schedulers.protocol import Queued, Switches
@@ -513,3 +515,47 @@ def test_two_at_once_on_two_clusters(scene: Scene, there: Queue) -> None:
     other = Scene(scene.pipe, "there", there.jobs, settings=there.settings)
     scene.site()
     scenes.both_at_once(scene, other)
+
+
+def test_options_are_words_as_bash_reads_them(scene: Scene) -> None:
+    pipe = scene.pipe
+    pipe.write("Pipefile", LATE.replace("shell", 'options: "--grace=1 \'"\n    shell'))
+    told = scene.build(code=2)
+    assert "`options` wants words as bash reads them (no closing quotation)" in told.err
+    assert "Pipefile:3:14" in told.err
+    text = LATE.replace("shell", 'options: "--grace=1", "--grace=2 --grace=\'3\'"\n    shell')
+    pipe.write("Pipefile", text.replace("begun", "{output}"))
+    scene.build()
+
+
+def test_a_cluster_is_reached_over_ssh_by_one_connection(
+    scene: Scene, queue: Queue, tmp_path: Path
+) -> None:
+    pipe = scene.pipe
+    folder = tmp_path / "ssh"
+    folder.mkdir()
+    with ssh_host(folder) as host:
+        words = json.dumps(list(host.options))
+        scene.settings += f'host = "{host.name}"\nssh = {words}\n'
+        scene.site()
+        pipe.write("Pipefile", scenes.RETRIES)
+        scene.build("--detach", "late")
+        scene.wait_for(lambda: pipe.exists("late"), "jobs submit over ssh as well", 100)
+        scene.over()
+        pipe.write("Pipefile", scenes.WAITING)
+        pipe.write("in")
+        scene.build("--detach")
+        scene.wait_for(lambda: scenes.begun(scene), "three run")
+        assert scene.run("cancel", "--all", "--yes").out == "6 jobs cancelled\n"
+        scene.empty()
+        assert host.logins() == 1
+        disconnect(host)
+    told = scene.build(code=3)
+    assert "127.0.0.1" in told.err, told.err
+    assert not queue.held()
+
+
+def disconnect(host: Host) -> None:
+    """End the connection that is shared, and that would outlive the host."""
+    words = [*calls._ssh(Place("here", host.name, host.options)), "-O", "exit", host.name]
+    subprocess.run(words, stderr=subprocess.DEVNULL, check=False)

@@ -6,7 +6,7 @@ import cluster_scenes as scenes
 import pytest
 from cluster_scenes import Scene
 from conftest import Pipe
-from real_schedulers import Sge
+from real_schedulers import Sge, Slurm
 
 
 @pytest.fixture
@@ -67,3 +67,117 @@ def test_batches_and_groups(scene: Scene) -> None:
 
 def test_a_need_that_it_has_nothing_for_is_refused(scene: Scene) -> None:
     scenes.refused(scene, 'qos: "high"', "cluster `sge` has nothing for `qos`")
+
+
+LONG = """\
+rule all:
+    input: "long", "after"
+
+rule long:
+    output: "long"
+    time: 4s if attempt == 1 else 5m
+    retries: timeout = 1
+    shell: "echo {attempt} >> tries; [ {attempt} = 2 ] || sleep 300; touch {output}"
+
+rule never:
+    output: "never"
+    time: 4s
+    shell: "sleep 300; touch {output}"
+
+rule after:
+    input: "never"
+    output: "after"
+    shell: "touch {output}"
+"""
+
+
+def test_a_time_limit_is_told_as_such_and_may_be_another_one_next_time(scene: Scene) -> None:
+    pipe = scene.pipe
+    pipe.write("Pipefile", LONG)
+    told = scene.build(code=1)
+    assert pipe.read("tries").split() == ["1", "2"]
+    assert scene.states() == {"long": "done", "never": "failed", "after": "skipped"}
+    assert [each.failure for each in scene.attempts("never")] == ["timeout"]
+    assert "h_rt" in told.err
+    scene.empty()
+
+
+UNSTARTABLE = """\
+rule all:
+    input: "far", "near"
+
+rule odd:
+    output: "odd"
+    options: "-wd /no/such/folder"
+    shell: "touch {output}"
+
+rule far:
+    input: "odd"
+    output: "far"
+    shell: "touch {output}"
+
+rule near:
+    output: "near"
+    shell: "touch {output}"
+"""
+
+
+def test_a_job_that_cannot_be_started_has_failed_and_leaves_the_queue(scene: Scene) -> None:
+    pipe = scene.pipe
+    pipe.write("Pipefile", UNSTARTABLE)
+    told = scene.build(code=1)
+    assert scene.states() == {"odd": "failed", "far": "skipped", "near": "done"}
+    (attempt,) = scene.attempts("odd")
+    assert attempt.failure == "launch"
+    assert "Eqw" in told.err, told.err
+    scene.empty()
+
+
+RERUN = """\
+rule make:
+    output: "out"
+    options: "-r y"
+    shell: "echo >> begun; while [ ! -e go ]; do sleep 0.1; done; echo x >> {output}"
+"""
+
+
+def test_a_job_that_is_run_anew_goes_on_as_the_same_attempt(scene: Scene, sge: Sge) -> None:
+    pipe = scene.pipe
+    pipe.write("Pipefile", RERUN)
+    with scene.following() as front:
+        scene.wait_for(lambda: pipe.exists("begun"), "it runs")
+        (job,) = sge.jobs()
+        sge.run("qmod", "-rj", job)
+        scene.wait_for(lambda: pipe.read("begun") == "\n\n", "it runs again", 90)
+        pipe.write("go")
+        scene.finish(front)
+    assert pipe.read("out") == "x\n"
+    assert [each.state for each in scene.attempts("make")] == ["done"]
+    scene.empty()
+
+
+@pytest.mark.breaks
+def test_the_qmaster_is_down_for_a_while(scene: Scene, sge: Sge) -> None:
+    pipe = scene.pipe
+    pipe.write("Pipefile", scenes.WAITING)
+    pipe.write("in")
+    sge.fault("qmaster-down")
+    with scene.following() as front:
+        scene.wait_for(lambda: pipe.exists(".hpcmake/scripts"), "it begins to submit")
+        sge.fault("qmaster-up")
+        scene.wait_for(lambda: scenes.begun(scene), "three run")
+        sge.fault("qmaster-down")
+        pipe.write("go")
+        scene.wait_for(lambda: scene.states()["wait n=0"] == "done", "receipts tell all the same")
+        sge.fault("qmaster-up")
+        scene.finish(front)
+    assert set(scene.states().values()) == {"done"}
+    assert sorted(pipe.read("after").split()) == ["0", "1", "2"]
+    scene.empty()
+
+
+def test_two_at_once_on_two_clusters(scene: Scene, slurm: Slurm) -> None:
+    other = Scene(scene.pipe, "slurm", slurm.jobs, slurm.env)
+    scene.settings = f"[cluster.slurm]\n{scenes.QUICK}"
+    scene.site()
+    scenes.both_at_once(scene, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from buildhpc.diagnostics import Span
@@ -75,6 +76,16 @@ def _text(name: str, value: Any, span: Span) -> str:
     raise messages.wrong_value(name, "a text", _shown(value), span)
 
 
+def _words(name: str, value: Any, span: Span) -> str:
+    text = _text(name, value, span)
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        wanted = f"words as bash reads them ({str(error).lower()})"
+        raise messages.wrong_value(name, wanted, _shown(value), span) from None
+    return text
+
+
 def _number(name: str, value: Any, span: Span) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or _is_quantity(value):
         raise messages.wrong_value(name, "numbers", _shown(value), span)
@@ -102,6 +113,7 @@ _CHECKS = {
     "time": _time,
     "gpus": _gpus,
     "text": _text,
+    "words": _words,
     "number": _number,
     "any": _any,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -75,7 +76,7 @@ class Describer:
             nodes=scope.directive("nodes", 0),
             tasks=scope.directive("tasks", 0),
             disk_mib=None if disk is None else disk.mb,
-            options=tuple(site["options"] if "options" in site else scope.many("options")),
+            options=_words(scope, site),
             **words,
         )
 
@@ -207,6 +208,13 @@ class Describer:
                 self._config = plain(config) if isinstance(config, Fields) else {}
             data["config"] = self._config
         return data
+
+
+def _words(scope: JobScope, site: Mapping[str, Any]) -> tuple[str, ...]:
+    """The raw words for the scheduler; a text in a Pipefile may hold several."""
+    if "options" in site:
+        return tuple(site["options"])
+    return tuple(word for text in scope.many("options") for word in shlex.split(text))
 
 
 def _uses_log(job: Job) -> bool:
