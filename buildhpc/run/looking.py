@@ -19,7 +19,8 @@ from buildhpc.state.database import State
 from buildhpc.state.flights import End, InFlight
 from buildhpc.state.inbox import Folded
 from buildhpc.state.plan_file import PlannedJob
-from buildhpc.state.submissions import Doubt, Known
+from buildhpc.state.names import Known, known_by, never_seen
+from buildhpc.state.submissions import Doubt
 
 # So long the job that takes a run on may take to be shown in the queue.
 _GO_ON_S = 60.0
@@ -154,7 +155,7 @@ class Looking:
 
     def look_for_strays(self, run: int) -> None:
         """Cancel what has turned up of a run that is over; nobody else would release it."""
-        for alias in submissions.never_seen(self._state, run):
+        for alias in never_seen(self._state, run):
             queue = self._queue(alias, Step())
             if queue is not None:
                 self._cancel_strays(self._clusters.site(alias), queue)
@@ -176,7 +177,7 @@ class Looking:
         It turned up after it was taken back, came twice, or could not be cancelled before.
         """
         names = {each.name for each in queue.values() if each.state in ("held", "queued")}
-        known = submissions.known(self._state, sorted(names))
+        known = known_by(self._state, sorted(names))
         whole = site.scheduler.whole
         strays = {
             whole(each.id)
