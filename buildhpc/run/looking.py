@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,8 @@ from buildhpc.state import cluster_runs, inbox, submissions
 from buildhpc.state.database import State
 from buildhpc.state.flights import End, InFlight
 from buildhpc.state.inbox import Folded
-from buildhpc.state.plan_file import PlannedJob
 from buildhpc.state.names import Known, known_by, never_seen
+from buildhpc.state.plan_file import PlannedJob
 from buildhpc.state.submissions import Doubt
 
 # So long the job that takes a run on may take to be shown in the queue.
@@ -65,6 +65,9 @@ class Looking:
         self._clusters = clusters
         self._plan = plan
         self._missing: dict[str, Missing] = {}
+        # What was there at the last look, so that what stays as it is costs little.
+        self._flights: tuple[bytes, list[InFlight]] = (b"", [])
+        self._seen: tuple[bytes, dict[str, dict[str, Queued] | None]] = (b"", {})
 
     @property
     def unsure(self) -> bool:
@@ -131,14 +134,43 @@ class Looking:
         submissions.named(self._state, submission, id_, ids, held=held)
         return held
 
-    def look(self, step: Step) -> None:
-        """Ask the schedulers for what left no word of its end."""
-        known = {flight.attempt for flight in submissions.in_flight(self._state)}
-        aliases = {flight.cluster for flight in submissions.in_flight(self._state)}
+    def look(self, step: Step) -> bool:
+        """Ask the schedulers for what left no word of its end.
+
+        Returns whether a job that was to take a run on is gone. While 10,000 jobs stay as they
+        are a look takes 0.1 s CPU.
+        """
+        before = self._in_flight()
+        aliases = {flight.cluster for flight in before}
         queues = {alias: self._queue(alias, step) for alias in sorted(aliases)}
         self._missing = {alias: each for alias, each in self._missing.items() if alias in queues}
         self.fold(step)  # who told of its end meanwhile
-        flights = [each for each in submissions.in_flight(self._state) if each.attempt in known]
+        if self._is_news(queues):
+            self._compare(queues, {flight.attempt for flight in before}, step)
+        there = {alias: queue for alias, queue in queues.items() if queue is not None}
+        forgotten = [self._forget_go_on(alias, queue) for alias, queue in there.items()]
+        return any(forgotten)
+
+    def _in_flight(self) -> list[InFlight]:
+        """The attempts that schedulers have."""
+        generation = self._state.generation()
+        if generation != self._flights[0]:
+            self._flights = generation, submissions.in_flight(self._state)
+        return self._flights[1]
+
+    def _is_news(self, queues: dict[str, dict[str, Queued] | None]) -> bool:
+        """Whether anything is otherwise than at the last look, or is waited for."""
+        generation = self._state.generation()
+        before, seen = self._seen
+        self._seen = generation, queues
+        known = [queue is not None and queue is seen.get(alias) for alias, queue in queues.items()]
+        return not all(known) or generation != before or self.unsure
+
+    def _compare(
+        self, queues: Mapping[str, dict[str, Queued] | None], known: Container[int], step: Step
+    ) -> None:
+        """Compare what queues show with the attempts that were known before they were asked."""
+        flights = [each for each in self._in_flight() if each.attempt in known]
         for alias, queue in queues.items():
             if queue is None:
                 continue
@@ -151,7 +183,6 @@ class Looking:
             findings = missing.judge(mine, queue, ends, time.monotonic(), unasked)
             self._found(findings, {each.attempt: each for each in flights}, step)
             self._cancel_strays(site, queue)
-            self._forget_go_on(site, queue)
 
     def look_for_strays(self, run: int) -> None:
         """Cancel what has turned up of a run that is over; nobody else would release it."""
@@ -228,17 +259,21 @@ class Looking:
                     return planned.may_retry(failure, flight.number)
         return False
 
-    def _forget_go_on(self, site: Site, queue: Mapping[str, Queued]) -> None:
+    def _forget_go_on(self, cluster: str, queue: Mapping[str, Queued]) -> bool:
         """Forget jobs that were to take runs on and are no longer in the queue of a cluster."""
-        names = {each.name for each in queue.values() if each.state != "ended"}
+        forgotten = False
         for run in cluster_runs.open_cluster_runs(self._state):
             mark = go_on_mark(self._state.home, run)
             with suppress(OSError, ValueError):
                 alias, name = mark.read_text(encoding="utf-8").split()
                 age_s = self._state.now_s() - mark.stat().st_mtime
                 # One that was submitted a moment ago may not be shown yet.
-                if alias == site.alias and name not in names and age_s > _GO_ON_S:
+                if alias != cluster or age_s <= _GO_ON_S:
+                    continue
+                if all(each.name != name or each.state == "ended" for each in queue.values()):
                     mark.unlink()
+                    forgotten = True
+        return forgotten
 
 
 def go_on_mark(home: Path, run: int) -> Path:
