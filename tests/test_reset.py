@@ -86,7 +86,8 @@ def test_what_is_meant_has_to_be_said(built: Pipe, command: str) -> None:
     result = built.check(f"{command} --yes", code=2)
     assert result.err == (
         f"error[which-jobs]: `hpcmake {command}` wants to know which jobs\n"
-        " = help: name jobs, rules or files; or use `--state failed`, `--run N` or `--all`\n"
+        " = help: name jobs, rules or files;"
+        " or use `--state failed`, `--run N`, `--where` or `--all`\n"
     )
 
 

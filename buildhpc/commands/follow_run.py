@@ -137,8 +137,10 @@ class Follower:
                 if not self._generation:
                     raise  # nothing has begun yet
                 self._warn_once(str(error))
-            self._tell(reporter)
-            self._generation = self._state.generation()
+            generation = self._state.generation()
+            if generation != self._generation:
+                self._tell(reporter)
+                self._generation = generation
         return cluster_runs.ended(self._state, self._run)
 
     def _news(self) -> bool:

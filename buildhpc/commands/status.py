@@ -147,16 +147,20 @@ def lines(
     if found.runs and not asked.lists:
         yield ""
         yield paint("bold", "runs")
-        rows = [
-            (
-                f"  run {each.run}",
-                f"since {clock(each.started_s)}",
-                _whereabouts(each),
-                one_line(each.command),
-            )
-            for each in found.runs
-        ]
-        yield from columns(rows)
+        yield from _runs(found.runs)
+
+
+def _runs(runs: list[LiveRun]) -> Iterator[str]:
+    rows = [
+        (
+            f"  run {each.run}",
+            f"since {clock(each.started_s)}",
+            _whereabouts(each),
+            one_line(each.command),
+        )
+        for each in runs
+    ]
+    yield from columns(rows)
 
 
 def _whereabouts(run: LiveRun) -> str:

@@ -84,6 +84,8 @@ class Advance:
         self._full_until_s: dict[str, float] = {}
         self._tidied: dict[int, int] = {}
         self._crowded = False
+        # The generation of the state at which nothing was left to be done.
+        self._rests_at = b""
 
     @property
     def unsure(self) -> bool:
@@ -108,10 +110,13 @@ class Advance:
         step = Step()
         self._looking.fold(step)
         self._looking.recover(step)
-        if look:
-            self._looking.look(step)
+        gone = look and self._looking.look(step)
+        if self._state.generation() == self._rests_at and not gone:
+            return step
+        calm = True
         for run in cluster_runs.open_cluster_runs(self._state):
-            self._take_on(run, step)
+            calm = self._take_on(run, step) and calm
+        self._rests_at = self._state.generation() if calm else b""
         return step
 
     def _plan(self, run: int) -> Sequence[PlannedJob]:
@@ -120,8 +125,8 @@ class Advance:
             self._plans[run] = read_plan(self._state.home, run)
         return self._plans[run]
 
-    def _take_on(self, id_: int, step: Step) -> None:
-        """Take one run on, as far as that is possible now."""
+    def _take_on(self, id_: int, step: Step) -> bool:
+        """Take one run on, as far as that is possible now; whether only its jobs do now."""
         plan = self._plan(id_)
         self._settle(id_, plan, step)
         run = self._standing(id_, plan)
@@ -130,11 +135,12 @@ class Advance:
         self._submit(run, step)
         self._tidy(run)
         if run.numbers("foreign", "free"):
-            return
+            return False
         if (status := cluster_runs.end_run_if_over(self._state, id_)) is not None:
             step.over[id_] = status
             self._looking.look_for_strays(id_)
             self._plans.pop(id_, None)
+        return not run.numbers("waiting")
 
     def _settle(self, id_: int, plan: Sequence[PlannedJob], step: Step) -> None:
         """Give up what needs a job that did not end well."""

@@ -80,6 +80,7 @@ class Site:
             settings.alias, settings.host, settings.ssh, self.scheduler.environment
         )
         command = self.scheduler.queue(settings.user or getpass.getuser())
+        self._read: tuple[Answer, dict[str, Queued]] | None = None
         self._poll = polls.Poll(self._place, command, lambda: self._call(command), self._readable)
 
     @property
@@ -192,13 +193,20 @@ class Site:
         """
         poll_s = 0.0 if fresh else self.settings.poll_s
         look = self._poll.look(poll_s, time.time() if fresh else 0.0)
-        if look.failures:
-            return None
-        return {each.id: each for each in self.scheduler.in_queue(look.answer)}
+        return None if look.failures else self._in_queue(look.answer)
+
+    def _in_queue(self, answer: Answer) -> dict[str, Queued]:
+        """What an answer says of a queue; of the same answer the same object.
+
+        Raises: UnreadableError
+        """
+        if self._read is None or self._read[0] != answer:
+            self._read = answer, {each.id: each for each in self.scheduler.in_queue(answer)}
+        return self._read[1]
 
     def _readable(self, answer: Answer) -> bool:
         try:
-            self.scheduler.in_queue(answer)
+            self._in_queue(answer)
         except UnreadableError:
             return False
         return True
