@@ -94,11 +94,10 @@ rule after:
 def test_a_time_limit_is_told_as_such_and_may_be_another_one_next_time(scene: Scene) -> None:
     pipe = scene.pipe
     pipe.write("Pipefile", LONG)
-    told = scene.build(code=1)
+    scene.build(code=1)
     assert pipe.read("tries").split() == ["1", "2"]
     assert scene.states() == {"long": "done", "never": "failed", "after": "skipped"}
     assert [each.failure for each in scene.attempts("never")] == ["timeout"]
-    assert "h_rt" in told.err
     scene.empty()
 
 
