@@ -124,7 +124,7 @@ def rest(bench: Bench) -> None:
     """A front end that follows 10,000 jobs of which nothing is heard."""
     count, window_s = 10_000, 60.0
     with bench.scene(LATER.format(count=count)) as scene:
-        scene.site("max_submitted = 20000\npoll = '15s'\n")
+        scene.pipe.write("hpcmake.toml", "[cluster.slurm]\nmax_submitted = 20000\n")
         with scene.following("-q") as front:
             scene.wait_for(lambda: len(scene.squeue("%i")) == count, "all are submitted", 300)
             time.sleep(20.0)  # its first look at the queue is over
