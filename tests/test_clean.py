@@ -182,8 +182,8 @@ def test_what_a_live_run_works_on_is_kept(pipe: Pipe) -> None:
         'rule c:\n    output: "c"\n    priority: 1\n    shell: "echo > c"\n',
     )
     build = subprocess.Popen([sys.executable, "-m", "buildhpc.cli", "-q"], cwd=pipe.folder)
-    while not pipe.exists("begun"):
-        time.sleep(0.02)
+    while not pipe.exists("begun") or pipe.run("status", "--state", "done").out.count("\nc") < 1:
+        time.sleep(0.02)  # what is done is written down now and then
     result = pipe.check("clean --yes", says="c\nremoved 1 output\n")
     pipe.write("go")
     assert build.wait(30) == 0

@@ -14,6 +14,8 @@ from wrapped import SGE, Bent
 from buildhpc.state import queries
 from buildhpc.state.database import read_state
 
+# How many rounds; so many ask for the long forms of all tests.
+LONG = int(os.environ.get("HPCMAKE_ROUNDS", "30")) >= 1000
 CHAIN = """\
 rule all:
     input: "c1", "c2", "c3"
@@ -150,11 +152,11 @@ def test_odd_answers_of_the_queue_end_no_job(bent: Bent, answer: str) -> None:
     bent.pipe.write("go")
     result = bent.end(process)
     bent.went_well(["slow"], result)
-    silent = answer in ("empty", "unknown")
-    assert ("does not answer; its jobs go on" in result.err) != silent
+    if answer not in ("empty", "unknown"):
+        assert "does not answer; its jobs go on" in result.err
 
 
-@pytest.mark.parametrize("answer", ["exit 1", "echo hello", "sleep 100"])
+@pytest.mark.parametrize("answer", ["exit 1", "echo hello", "sleep 100"] if LONG else ["exit 1"])
 def test_odd_answers_of_accounting_end_no_job(bent: Bent, answer: str) -> None:
     bent.pipe.write("Pipefile", SLOW)
     process = bent.start(hasty=True)
@@ -207,7 +209,7 @@ AWAY = "echo 'sbatch: error: Batch job submission failed: Unable to contact slur
 AWAY += " (connect failure)' >&2; exit 1"
 
 
-@pytest.mark.parametrize("answer", [AWAY, "sleep 100"])
+@pytest.mark.parametrize("answer", [AWAY, "sleep 100"] if LONG else [AWAY])
 def test_a_scheduler_that_takes_nothing_is_told_and_nothing_is_left(
     bent: Bent, answer: str
 ) -> None:
@@ -272,7 +274,10 @@ def test_odd_answers_to_submitting_to_grid_engine_lose_and_double_no_job(bent_sg
     bent_sge.went_well(JOBS, bent_sge.run())
 
 
-@pytest.mark.parametrize("answer", ["exit 1", "echo hello", '"$real" "$@" | head -c 99', "true"])
+@pytest.mark.parametrize(
+    "answer",
+    ["exit 1", "true", *(["echo hello", '"$real" "$@" | head -c 99'] if LONG else [])],
+)
 def test_odd_answers_of_grid_engine_end_no_job(bent_sge: Bent, answer: str) -> None:
     bent = bent_sge
     bent.pipe.write("Pipefile", SLOW)

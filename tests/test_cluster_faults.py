@@ -54,7 +54,7 @@ MOMENTS = [
     for call in range(1, calls + 1)
     for when in ("before", "during", "after")
 ]
-SHORT = {0, 4, 11, 16, 19}
+SHORT = {4, 16}
 
 
 def right(bent: Bent) -> bool:
@@ -162,8 +162,11 @@ def test_a_runner_that_is_killed_leaves_its_job_lost_or_failed_and_its_dependent
     bent.pipe.write("go")
     result = bent.end(process)
     assert result.code == 1
-    assert states(bent) == {"slow n=1": "failed", "slow n=2": "done", "join": "skipped"}
-    assert "the scheduler says FAILED" in result.out + result.err
+    # Slurm does not show why at once, and its accounting may be late.
+    assert states(bent)["slow n=1"] in ("failed", "lost")
+    assert [states(bent)[job] for job in ("slow n=2", "join")] == ["done", "skipped"]
+    said = result.out + result.err
+    assert "the scheduler says FAILED" in said or "left no word of its end" in said
     assert bent.left() == []
     assert bent.run().code == 0
     assert bent.ran().count("slow2") == 1

@@ -7,6 +7,7 @@ takes a minute is waited for.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -339,15 +340,17 @@ rule loud:
     shell: "head -c {size} <(yes '{{'x' * 70}}') || true; echo; echo end; touch {{output}}"
 """.replace("{'x' * 70}", "x" * 70),
     )
+    # What a process had of its parent before it executed its program counts as well.
+    most_mib = 60 + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / 3
     _, mib = _used(pipe, "-q")
-    assert mib < 60
+    assert mib < most_mib
     logs = list(pipe.path(".hpcmake/logs").iterdir())
     assert [log.stat().st_size for log in logs] == [size + 5]
     assert pipe.path(".hpcmake/state.db").stat().st_size < 200_000
     for words in (["logs", "made", "--tail", "1"], ["show", "made"]):
         count, mib = _used(pipe, *words)
         assert count < 10_000
-        assert mib < 60, words
+        assert mib < most_mib, words
     pipe.check("logs made --tail 1", says="end\n")
 
 

@@ -67,6 +67,7 @@ class Looking:
         self._missing: dict[str, Missing] = {}
         # What was there at the last look, so that what stays as it is costs little.
         self._flights: tuple[bytes, list[InFlight]] = (b"", [])
+        self._strayed = False
         self._seen: tuple[bytes, dict[str, dict[str, Queued] | None]] = (b"", {})
 
     @property
@@ -164,7 +165,7 @@ class Looking:
         before, seen = self._seen
         self._seen = generation, queues
         known = [queue is not None and queue is seen.get(alias) for alias, queue in queues.items()]
-        return not all(known) or generation != before or self.unsure
+        return not all(known) or generation != before or self.unsure or self._strayed
 
     def _compare(
         self, queues: Mapping[str, dict[str, Queued] | None], known: Container[int], step: Step
@@ -217,6 +218,7 @@ class Looking:
             and each.name in known
             and _is_stray(each, whole(each.id), known[each.name])
         }
+        self._strayed = bool(strays)
         with suppress(HpcmakeError):  # the next look finds them again
             site.cancel(sorted(strays))
 
