@@ -86,7 +86,7 @@ rule one:
 
 
 def test_many_jobs_each_run_once(pipe: Pipe, slurm: Slurm) -> None:
-    count = 2000 if LONG else 300
+    count = 2000 if LONG else 120
     scene = slurm_scene(pipe, slurm)
     scene.site("max_submitted = 5000\n")
     pipe.write("Pipefile", MANY.format(count=count))

@@ -256,7 +256,9 @@ class Follower:
 
     def _end(self, status: str, reporter: Reporter, wall_s: float) -> int:
         self._tell(reporter)
-        failed = status == "failed" or any(each.state in _BAD for each in self._seen)
+        # Of the run too much may be told: that jobs ended otherwise, which are done by now.
+        failed = status == "failed" and any(each.state != "done" for each in self._seen)
+        failed |= any(each.state in _BAD for each in self._seen)
         summary = Summary(
             run=self._run,
             status="failed" if failed else "done",
