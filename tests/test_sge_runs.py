@@ -10,7 +10,7 @@ from cluster_scenes import Scene
 from conftest import Pipe
 from real_schedulers import Sge, Slurm
 
-LONG = int(os.environ.get("HPCMAKE_ROUNDS", "30")) >= 1000
+IN_FULL = int(os.environ.get("HPCMAKE_ROUNDS", "30")) >= 1000
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_a_job_that_is_run_anew_goes_on_as_the_same_attempt(scene: Scene, sge: S
     scene.empty()
 
 
-@pytest.mark.skipif(not LONG, reason="takes a minute: with HPCMAKE_ROUNDS=1000")
+@pytest.mark.skipif(not IN_FULL, reason="takes a minute: with HPCMAKE_ROUNDS=1000")
 @pytest.mark.breaks
 def test_the_qmaster_is_down_for_a_while(scene: Scene, sge: Sge) -> None:
     pipe = scene.pipe
