@@ -248,6 +248,8 @@ def test_jobs_that_another_run_has_are_waited_for_and_counted(pipe: Pipe) -> Non
     pipe.write("Pipefile", SLOW)
     with terminal(pipe, "-j4") as first:
         first.read_until("1 running")
+        while "\nfast" not in pipe.run("status", "--state", "done").out:
+            pass  # what is done is written down now and then
         with terminal(pipe, "-j4") as second:
             said = second.read_until("waiting for 1 job that run 2 has")
             assert "0 of 1 jobs done" in said
