@@ -165,7 +165,7 @@ class Pbs(Slurm):
         return self.run("qsub", *words).out.strip()
 
     def cancel(self, *jobs: str) -> None:
-        self.run("qdel", *jobs)
+        self.run("qdel", *jobs, code=None)  # one may end meanwhile
 
     def states(self, job: str) -> dict[str, str]:
         told = self.run("qstat", "-f", job, code=None).out

@@ -92,6 +92,14 @@ def test_who_asks_twice_has_started_all_the_same(inbox: str) -> None:
     assert not receipts.write_started(inbox, other, once())
 
 
+def test_what_was_taken_back_does_not_keep_its_next_submission_from_starting(inbox: str) -> None:
+    again = replace(STARTED, runner=HERE._replace(submission=HERE.submission + 1))
+    assert receipts.write_started(inbox, STARTED, once())
+    assert receipts.write_started(inbox, again, once())
+    assert not receipts.write_started(inbox, STARTED, once())
+    assert receipts.read(inbox, STARTED.key, "started") == again
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

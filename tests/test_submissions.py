@@ -40,6 +40,7 @@ from buildhpc.state.submissions import (
     any_making,
     doubtful,
     in_flight,
+    leave,
     named,
     open_slice,
     released,
@@ -209,6 +210,12 @@ def test_only_a_slice_whose_process_died_is_in_doubt(state: State) -> None:
         (named_only.id, run.run, second.id, "gpu", second.name, f"9{named_only.id}", "held"),
     ]
     assert [doubt[:7] for doubt in doubtful(state)] == expected
+    with state.transaction() as connection:
+        connection.execute("UPDATE slice SET pid = ? WHERE state = 'making'", (os.getppid(),))
+        connection.execute("UPDATE slice SET process_start = NULL")
+    assert doubtful(state) == [], "somebody else is at it"
+    leave(state, [made.id, named_only.id, over.id])
+    assert any_making(state)
     again = [doubt[:7] for doubt in doubtful(state)]
     assert again == expected, "who asked has to see to them, and may ask again"
     assert revert(state, [first.id]) == [name_of(0)]

@@ -83,7 +83,7 @@ class ClusterSession:
     def _go(self, plan: Plan, claimed: Claimed) -> int:
         pipeline = self._project.pipeline
         run_handlers(pipeline, "start", {"run": self._run, "log": os.devnull, "failed": []})
-        advance = advance_of(self._state, self._clusters)
+        advance = advance_of(self._state, self._clusters, self._run)
         follower = Follower(self._args, self._state, self._run, plan, advance, pipeline)
         return follower.detach() if self._args.detach else follower.follow(claimed.foreign)
 

@@ -96,6 +96,7 @@ class Follower:
         if theirs:
             reporter.waiting_for(theirs)
         started_s = time.monotonic()
+        watched(self._run)
         try:
             with Signals(self._leave) as signals:
                 self._first_step()

@@ -19,6 +19,7 @@ from buildhpc.project import Recipes, open_project
 from buildhpc.run.advance import Advance
 from buildhpc.run.clusters import Clusters
 from buildhpc.run.describe import Describer
+from buildhpc.run.runner import WATCHED_S
 from buildhpc.run.submitter import Conduct
 from buildhpc.sites import read_sites
 from buildhpc.state import cluster_runs
@@ -50,9 +51,14 @@ def clusters_of(options: Mapping[str, Any], patience_s: float = PATIENCE_S) -> C
     return Clusters(sites, options["cluster"], folder, scratch, patience_s)
 
 
-def advance_of(state: State, clusters: Clusters) -> Advance:
-    """What takes the runs of this folder on."""
-    return Advance(state, clusters, partial(_conduct, state), _Late(state, clusters), remove_files)
+def advance_of(state: State, clusters: Clusters, mine: int | None = None) -> Advance:
+    """What takes the runs of this folder on; mine: only this one and those nobody follows."""
+
+    def left(run: int) -> bool:
+        return mine not in (None, run) and is_watched(state, run)
+
+    late = _Late(state, clusters)
+    return Advance(state, clusters, partial(_conduct, state), late, remove_files, left)
 
 
 def describer_of(run: int, pipeline: Any) -> Describer:
@@ -94,6 +100,15 @@ def watched(run: int) -> None:
         path.touch()
     except OSError:
         return
+
+
+def is_watched(state: State, run: int) -> bool:
+    """Whether somebody has followed a run a moment ago."""
+    try:
+        watched_s = os.stat(Path(run_folder(run)) / "watched").st_mtime
+    except OSError:
+        return False
+    return state.now_s() - watched_s <= WATCHED_S
 
 
 def unwatched(run: int) -> None:

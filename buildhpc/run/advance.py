@@ -63,7 +63,8 @@ class Advance:
     """Takes the runs of a folder on, step by step; remembers what it saw from step to step.
 
     conduct: of a run. late: what an attempt runs and asks for, where that hangs on files that
-    were not there when its run began. remove: removes temp files.
+    were not there when its run began. remove: removes temp files. left: whether a run is left to
+    somebody else, who is there.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Advance:
         conduct: Callable[[int], Conduct],
         late: Late,
         remove: Callable[[Iterable[str]], None],
+        left: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self._state = state
         self._clusters = clusters
         self._conduct = conduct
         self._late = late
         self._remove = remove
+        self._left = left
         self._plans: dict[int, Sequence[PlannedJob]] = {}
         self._looking = Looking(state, clusters, self._plan)
         self._full_until_s: dict[str, float] = {}
@@ -106,7 +109,7 @@ class Advance:
         self._clusters.patience.end()
 
     def step(self, *, look: bool) -> Step:
-        """Take all runs on. look: ask the schedulers what they have. Raises: HpcmakeError."""
+        """Take the runs on. look: ask the schedulers what they have. Raises: HpcmakeError."""
         step = Step()
         self._looking.fold(step)
         self._looking.recover(step)
@@ -115,7 +118,7 @@ class Advance:
             return step
         calm = True
         for run in cluster_runs.open_cluster_runs(self._state):
-            calm = self._take_on(run, step) and calm
+            calm = not self._left(run) and self._take_on(run, step) and calm
         self._rests_at = self._state.generation() if calm else b""
         return step
 

@@ -92,6 +92,7 @@ class Looking:
         for slice_, over in slices.items():
             if over:
                 submissions.released(self._state, slice_)
+        submissions.leave(self._state, [slice_ for slice_, over in slices.items() if not over])
 
     def _recovered(self, doubt: Doubt, step: Step) -> bool:
         """Find out whether something was submitted, and let it start; False: nobody knows yet."""

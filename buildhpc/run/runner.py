@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PATIENCE_S = 60.0
 # So long a front end that follows the run counts as there after its last sign of life.
-_WATCHED_S = 60.0
+WATCHED_S = 60.0
 _ADVANCE_S = 120.0
 _FINE = ("done", "unneeded")
 # What a scheduler says of this job is not so of those that are submitted from it.
@@ -124,7 +124,7 @@ def _may_go_on(header: Header, element: Element, states: Mapping[int, str], jobs
         watched_s = os.stat(os.path.join(folder, "watched")).st_mtime
     except OSError:
         return True
-    return jobs.now_s() - watched_s > _WATCHED_S
+    return jobs.now_s() - watched_s > WATCHED_S
 
 
 def _advance(run: int) -> None:

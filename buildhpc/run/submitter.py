@@ -273,6 +273,8 @@ class _Slice:
                 done = False
         if done and not self._report.doubt:
             submissions.released(self._submitter.state, self._opened.id)
+        else:
+            submissions.leave(self._submitter.state, [self._opened.id])
 
 
 def element_ids(site: Site, id_: str, elements: int) -> list[str]:

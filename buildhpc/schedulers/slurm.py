@@ -68,6 +68,7 @@ _LATER = (
     "Unable to contact",
     "Connection refused",
     "Connection timed out",
+    "Could not establish a configuration source",
     "in standby mode",
     "Resource temporarily unavailable",
     "Protocol authentication error",

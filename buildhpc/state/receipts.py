@@ -133,16 +133,21 @@ def backoff(patience_s: float, sleep: Callable[[float], object] = time.sleep) ->
 def write_started(inbox: str, receipt: Started, tries: Iterable[None]) -> bool:
     """Put a receipt into the inbox; False when there is one of this key already.
 
+    One of an earlier submission is of something that was taken back, and makes way.
     tries: see `backoff`. Raises: OSError, of the last try.
     """
     content = _packed(receipt)
     if _persist(tries, lambda: _write_new(inbox, receipt.key, content)):
         return True
-    # It may be this very one: a file server that answers late is asked twice.
     try:
-        return read(inbox, receipt.key, "started").runner == receipt.runner
+        there = read(inbox, receipt.key, "started").runner
     except (OSError, BadReceiptError):
         return False
+    if there.submission < receipt.runner.submission:
+        remove(inbox, receipt.key, "started")
+        return _write_new(inbox, receipt.key, content)
+    # It may be this very one: a file server that answers late is asked twice.
+    return there == receipt.runner
 
 
 def write_ended(inbox: str, receipt: Ended, tries: Iterable[None]) -> None:

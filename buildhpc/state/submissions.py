@@ -324,31 +324,34 @@ def _wait_again(connection: Connection, state: State, back: Sequence[InFlight]) 
 
 def any_making(state: State) -> bool:
     """Whether a slice is being submitted, or was left half submitted."""
-    query = "SELECT 1 FROM slice WHERE state = 'making' LIMIT 1"
+    query = "SELECT 1 FROM slice WHERE state != 'done' LIMIT 1"
     return state.read(lambda connection: connection.execute(query).fetchone() is not None)
 
 
 def doubtful(state: State) -> list[Doubt]:
     """The submissions that a process left half made; from now on this one has to see to them.
 
-    It died, or it is this one, that has given the slice up. What was made and released is not
+    It died, or it has given the slice up; or it is this one. What was made and released is not
     among them; a slice without any other submission is over.
     """
     with state.transaction() as connection:
         now_s = state.now_s()
         rows = connection.execute(
-            "SELECT id, host, pid, process_start, boot, beat_s FROM slice WHERE state = 'making'"
+            "SELECT id, host, pid, process_start, boot, beat_s, state FROM slice"
+            " WHERE state != 'done'"
         ).fetchall()
         mine = this_process()
         beats = {row[0]: row[5] for row in rows}
         dead = [
             row[0]
             for row in rows
-            if not alive(Owner(*row[1:5]), row[5], now_s) or Owner(*row[1:5]) == mine
+            if row[6] == "left"
+            or Owner(*row[1:5]) == mine
+            or not alive(Owner(*row[1:5]), row[5], now_s)
         ]
         connection.executemany(
-            "UPDATE slice SET host = ?, pid = ?, process_start = ?, boot = ?, beat_s = ?"
-            " WHERE id = ?",
+            "UPDATE slice SET host = ?, pid = ?, process_start = ?, boot = ?, beat_s = ?,"
+            " state = 'making' WHERE id = ?",
             [(mine.host, mine.pid, mine.process_start, mine.boot, now_s, id_) for id_ in dead],
         )
         found = [
@@ -363,6 +366,16 @@ def doubtful(state: State) -> list[Doubt]:
         over = [(id_,) for id_ in dead if id_ not in {doubt.slice for doubt in found}]
         connection.executemany("UPDATE slice SET state = 'done' WHERE id = ?", over)
         return found
+
+
+def leave(state: State, slices: Iterable[int]) -> None:
+    """Leave slices that are not over to whoever can see to them.
+
+    This process cannot: it may not even reach the scheduler, which another one does.
+    """
+    with state.transaction() as connection:
+        query = "UPDATE slice SET state = 'left' WHERE id = ? AND state = 'making'"
+        connection.executemany(query, [(slice_,) for slice_ in slices])
 
 
 def in_flight(state: State, run: int | None = None) -> list[InFlight]:
