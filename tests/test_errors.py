@@ -22,6 +22,7 @@ from buildhpc.messages import (
     calls,
     clusters,
     commands,
+    inside,
     language,
     plan,
     rules,
@@ -31,7 +32,9 @@ from buildhpc.messages import (
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "errors.txt"
-MODULES = (rules, plan, language, call, commands, schedulers, sites, calls, where, clusters)
+MODULES = (
+    *(rules, plan, language, call, commands, schedulers, sites, calls, where, clusters, inside),
+)
 # What becomes known when a job's turn has come is told as the job's failure.
 OF_A_JOB = {"plan.missing_input", "clusters.pipefile_changed"}
 HPCMAKE = 'hpcmake() { "$PYTHON" -m buildhpc.cli "$@"; }\n'

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +50,7 @@ from buildhpc.run.recipes import Place
 from buildhpc.run.spec import JobSpec, Recipe
 from buildhpc.show.report import FailedJob, Reporter, Summary, failure_text, reporter_for, tail
 from buildhpc.show.text import nothing_to_do
+from buildhpc.state import notes
 from buildhpc.state.claims import Claimed, Foreign, has_others
 from buildhpc.state.database import State, open_state
 from buildhpc.state.recorder import Recorder, RunInfo
@@ -215,11 +216,15 @@ class Session:
         return LocalExecutor(
             work,
             self._limits,
-            Place(str(self._scratch()), marker),
+            Place(str(self._scratch()), marker, own=self._own()),
             Timing(latency_s=self._args.latency),
             self._args.keep_going,
             self._args.keep_incomplete,
         )
+
+    def _own(self) -> dict[str, object]:
+        """What hpcmake inside a job of this run knows it by."""
+        return {"home": str(self._state.home.absolute()), "run": self._recorder.id}
 
     def _handle(self, event: Event, work: PlanWork, keeper: TempKeeper, reporter: Reporter) -> None:
         """Record what happened, then show it."""
@@ -305,6 +310,8 @@ class Session:
     def _flush(self) -> None:
         """Write down what happened; only then may temp files go that it no longer needs."""
         self._recorder.flush()
+        with suppress(OSError):  # whoever looks next says so
+            notes.fold(self._state)
         self._free()
 
     def _free(self) -> None:

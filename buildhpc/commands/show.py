@@ -9,7 +9,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from buildhpc.diagnostics import HpcmakeError
-from buildhpc.show.text import COLOUR_OF_STATE, Paint, clock, columns, one_line, painter
+from buildhpc.show.text import (
+    COLOUR_OF_STATE,
+    Paint,
+    clock,
+    columns,
+    one_line,
+    painter,
+    said_text,
+)
 
 if TYPE_CHECKING:
     from buildhpc.commands.lookup import Finder, Meant
@@ -33,10 +41,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--cluster", metavar="NAME", help="which one; default: where the job was, or its rule says")
     cluster_option(parser)
     add("--json", action="store_true", help="as one JSON document")
+    add("--self", action="store_true", help="the job that calls this; writes nothing")
 
 
 def run(args: argparse.Namespace) -> int:
     """Tell all that is known of each job. Raises: HpcmakeError."""
+    if args.self:
+        from buildhpc.commands.own_show import show_self
+
+        return show_self(args)
     from buildhpc.commands.common import fold_receipts
     from buildhpc.commands.lookup import Finder
 
@@ -97,12 +110,13 @@ def _one(meant: Meant) -> Job:
 
 def _facts(finder: Finder, meant: Meant) -> dict[str, Any]:
     """What is known of the job, ready for JSON. Raises: HpcmakeError."""
-    from buildhpc.state import queries
+    from buildhpc.state import notes, queries
 
     job = _one(meant)
     step = next((step for step in meant.plan.steps if step.job is job), None)
     rows = queries.jobs(finder.state, queries.Where(name=job.name)) if finder.state else []
     attempts = queries.attempts(finder.state, job.name) if finder.state else []
+    said = notes.said(finder.state, [each.id for each in attempts]) if finder.state else {}
     return {
         "job": job.name,
         "rule": job.rule.name,
@@ -114,7 +128,7 @@ def _facts(finder: Finder, meant: Meant) -> dict[str, Any]:
         "scheduler": _at_scheduler(finder, job),
         **_files(job, meant, meant.evidence.records.get(job.name)),
         **_work(finder, job),
-        "attempts": [_attempt(finder, each) for each in attempts],
+        "attempts": [_attempt(finder, each, said.get(each.id, {})) for each in attempts],
     }
 
 
@@ -233,7 +247,7 @@ def _log_bytes(state: State | None, row: AttemptRow) -> int:
     return 0
 
 
-def _attempt(finder: Finder, row: AttemptRow) -> dict[str, Any]:
+def _attempt(finder: Finder, row: AttemptRow, said: Mapping[str, Any]) -> dict[str, Any]:
     used = row.used
     wall_s = None
     if used.started_s is not None and used.ended_s is not None:
@@ -259,6 +273,7 @@ def _attempt(finder: Finder, row: AttemptRow) -> dict[str, Any]:
         "scheduler_id": used.scheduler_id,
         "log_bytes": _log_bytes(finder.state, row),
         "log_path": row.log_path,
+        "values": said,
     }
 
 
@@ -366,6 +381,8 @@ def _attempt_lines(attempts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     last = attempts[-1]
     if last["message"]:
         yield f"    last: {one_line(last['message'])}"
+    for name, value in last["values"].items():
+        yield f"    {name}: {one_line(said_text(name, value))}"
 
 
 def _where(attempt: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buildhpc.quantities import human_time
-from buildhpc.show.text import COLOUR_OF_STATE, Paint, clock, columns, one_line, painter
+from buildhpc.show.text import COLOUR_OF_STATE, Paint, clock, columns, one_line, painter, said_text
 
 if TYPE_CHECKING:
     from buildhpc.state.database import State
@@ -206,11 +206,21 @@ def _running(jobs: list[JobNow], now_s: float, confirmed: Confirmed) -> Iterator
         began = "" if job.started_s is None else human_time(max(0.0, now_s - job.started_s))
         attempt = f", attempt {job.number}" if job.number and job.number > 1 else ""
         rows.append(
-            (f"  {job.job}", f"for {began}", f"run {job.run}{attempt}, {_place(job, confirmed)}")
+            (
+                *(f"  {job.job}", f"for {began}"),
+                f"run {job.run}{attempt}, {_place(job, confirmed)}" + _said(job),
+            )
         )
     yield from columns(rows)
     if len(jobs) > _SHOWN:
         yield f"  and {len(jobs) - _SHOWN:,} more: `hpcmake status --state running`"
+
+
+def _said(job: JobNow) -> str:
+    """Its phase, and how far it is, where it says so."""
+    part = "" if job.progress is None else said_text("progress", job.progress)
+    said = ", ".join(filter(None, (one_line(job.phase or ""), part)))
+    return f": {said}" if said else ""
 
 
 def _place(job: JobNow, confirmed: Confirmed) -> str:

@@ -38,6 +38,15 @@ def unknown_wildcard(name: str, known: Iterable[str], span: Span) -> HpcmakeErro
     return _error("unknown-wildcard", f"no job has a wildcard `{name}`", span, Note("help", cure))
 
 
+def unknown_note(name: str, known: Iterable[str], span: Span) -> HpcmakeError:
+    """`meta.NAME` with a name that no job has set."""
+    known = sorted(known)
+    close = nearest(name, known)
+    cure = f"there are {', '.join(known)}" if known else "`hpcmake set NAME=VALUE` in a job does it"
+    cure = f"the nearest is `meta.{close[0]}`" if close else cure
+    return _error("unknown-value", f"no job has set `{name}`", span, Note("help", cure))
+
+
 def unknown_function(name: str, known: Iterable[str], span: Span) -> HpcmakeError:
     """A function that is none, or that could do more than look."""
     known = sorted(known)

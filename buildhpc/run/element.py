@@ -204,7 +204,7 @@ class Jobs:
         timing = Timing(
             header.latency_s, _STOP_S, header.over_s, limited=len(self._element.jobs) > 1
         )
-        place = Place(self._scratch, marker, stem=stem)
+        place = Place(self._scratch, marker, stem=stem, own=self._own(key))
         attempts = Attempts(
             place, timing, header.keep_incomplete, False, lambda: self._is_ours(job, key)
         )
@@ -223,6 +223,12 @@ class Jobs:
             if why:
                 self._say(refused("write", job.benchmark, why))
         return self._tell(job, key, outcome, **found)
+
+    def _own(self, key: Key) -> dict[str, Any]:
+        """What hpcmake inside the job knows it by."""
+        home = os.path.abspath(self._header.home)
+        known = {"home": home, "run": key.run, "number": key.number, "restart": key.restart}
+        return {**known, "scheduler_id": self._runner.scheduler_id}
 
     def _prepare(self, job: Planned, spec: JobSpec) -> inputs.Seen:
         """What the inputs are, once the outputs were made room for.

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from buildhpc.messages import run as messages
 from buildhpc.run.spec import JobSpec, Needs, Software
@@ -62,13 +63,15 @@ class Place:
     scratch: an existing folder of this run alone, for small files of running jobs.
     marker: the value of HPCMAKE_RUN, by which processes of this run are found.
     base: the environment every job gets. stem: of the names of files there that are this
-        process's own, where others use the folder as well.
+        process's own, where others use the folder as well. own: by what a job is known to
+        hpcmake inside it: `self` of the document behind HPCMAKE_JOB.
     """
 
     scratch: str
     marker: str
     base: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     stem: str = ""
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         """What all jobs have in common; a build inside a job keeps the markers of both."""
@@ -76,7 +79,15 @@ class Place:
         for name in _OWN_VARIABLES:
             env.pop(f"HPCMAKE_{name}", None)
         env["HPCMAKE_RUN"] = f"{env.get('HPCMAKE_RUN', '')} {self.marker}".lstrip()
+        env["PATH"] = _with_hpcmake(env.get("PATH", os.defpath))
         return env
+
+
+def _with_hpcmake(path: str) -> str:
+    """PATH, with this hpcmake at its end where it has none: recipes may call it."""
+    folder = os.path.dirname(sys.executable)
+    ours = os.path.join(folder, "hpcmake")
+    return path if _which("hpcmake", path) or not os.access(ours, os.X_OK) else f"{path}:{folder}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,7 @@ class Commands:
     def __init__(self, place: Place) -> None:
         self._scratch = os.path.abspath(place.scratch)
         self._env = place.environment()
+        self._own = place.own
         self._path = self._env.get("PATH", os.defpath)
 
     def command(self, spec: JobSpec, stem: str) -> Command:
@@ -110,7 +122,7 @@ class Commands:
         """
         base = os.path.join(self._scratch, stem)
         document = base + ".json"
-        _write(document, _document(spec))
+        _write(document, _document(spec, self._own))
         env = {**self._env, **spec.env, **_variables(spec), "HPCMAKE_JOB": document}
         files: list[str] = []
         argv = self._bare(spec, base, files)
@@ -167,7 +179,7 @@ def _variables(spec: JobSpec) -> dict[str, str]:
     }
 
 
-def _document(spec: JobSpec) -> bytes:
+def _document(spec: JobSpec, own: Mapping[str, Any]) -> bytes:
     needs: Needs = spec.needs
     values = {
         "name": spec.name,
@@ -181,6 +193,8 @@ def _document(spec: JobSpec) -> bytes:
         "output": [output.path for output in spec.outputs],
         **spec.data,
     }
+    if own:
+        values["self"] = own
     if spec.recipe.kind == "call":
         values["args"] = spec.recipe.arguments
     return json.dumps(values).encode()

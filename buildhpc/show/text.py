@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -81,3 +82,10 @@ def nothing_to_do(jobs: int) -> str:
     """What is said where every job is fresh."""
     what = "the job is" if jobs == 1 else f"all {jobs:,} jobs are"
     return f"nothing to do: {what} fresh"
+
+
+def said_text(name: str, value: object) -> str:
+    """What a job says of itself under a name, for people; `progress` in hundredths."""
+    if name == "progress" and isinstance(value, (int, float)):
+        return f"{int(100 * value + 1e-6)}%"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from buildhpc.diagnostics import HpcmakeError, Problem
 from buildhpc.messages import state as messages
 from buildhpc.plan.stamps import Record, Stamp
-from buildhpc.state import receipts
+from buildhpc.state import notes, receipts
 from buildhpc.state.database import FOLDER, State, open_state
 from buildhpc.state.flights import change_of, close_spent, inputs_of, unmake
 from buildhpc.state.logs import Log, fold_log, remove_log
@@ -125,6 +125,7 @@ def fold(state: State) -> Folding:
                     receipts.remove(inbox, key, kind)
         if happened:
             receipts.sweep(inbox)
+        bad += notes.fold(state)
     except OSError as error:
         raise HpcmakeError(messages.unreadable(Path(inbox), error.strerror or "")) from error
     return Folding(tuple(happened), (messages.bad_receipts(Path(inbox), bad),) if bad else ())
@@ -136,7 +137,7 @@ def glance(folder: Path, wait_s: float = _GLANCE_S) -> Folding:
     wait_s: so long it waits for the lock.
     """
     with suppress(HpcmakeError, OSError):
-        if receipts.names(str(folder / FOLDER / "inbox")):
+        if receipts.any_there(str(folder / FOLDER / "inbox")):
             return fold(open_state(folder, lock_timeout_s=wait_s))
     return Folding()
 

@@ -23,6 +23,7 @@ class JobNow:
 
     failure: class and words of a failure, or why it was skipped. number: of the attempt, counted
     from 1 within its run. cluster, scheduler_id: where a scheduler has or had it, and as what.
+    phase, progress: what it says of itself.
     """
 
     job: str
@@ -37,6 +38,8 @@ class JobNow:
     pid: int | None
     cluster: str | None
     scheduler_id: str | None
+    phase: str | None = None
+    progress: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,11 @@ class Asked:
 
 _COLUMNS = """job.name, job.rule, {now}, job.failure, attempt.run, attempt.number,
     attempt.started_s, attempt.ended_s, attempt.host, attempt.pid, submission.cluster,
-    attempt.scheduler_id
+    attempt.scheduler_id,
+    (SELECT json_extract(value, '$') FROM note
+        WHERE note.attempt = attempt.id AND key = 'phase'),
+    (SELECT json_extract(value, '$') FROM note
+        WHERE note.attempt = attempt.id AND key = 'progress')
     FROM job LEFT JOIN attempt ON attempt.id = job.attempt
     LEFT JOIN submission ON submission.id = attempt.submission"""
 

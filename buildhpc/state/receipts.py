@@ -27,6 +27,8 @@ Facts = tuple[int, int]
 SMALL_LOG = 64 * 1024
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.(\d+)\.(\d+)\.(started|ended)")
+# Receipts, and what jobs say of themselves: see `notes`.
+NEWS = re.compile(rf"{_NAME.pattern}|note-\d+-\d+-[0-9a-f]+")
 _TEMPORARY = ".tmp-"
 _CLAIM = ".claim-"
 _OLD_S = 24 * 3600.0
@@ -160,6 +162,15 @@ def write_ended(inbox: str, receipt: Ended, tries: Iterable[None]) -> None:
     _persist(tries, lambda: _write_over(inbox, target, content))
 
 
+def put(inbox: str, name: str, text: str, tries: Iterable[None]) -> None:
+    """Put a text with its check sum into the inbox, under a name that is its own.
+
+    tries: see `backoff`. Raises: OSError, of the last try.
+    """
+    content = seal(text)
+    _persist(tries, lambda: _write_over(inbox, os.path.join(inbox, name), content))
+
+
 def as_line(receipt: Receipt) -> str:
     """A receipt as one line of text, for when it cannot be written."""
     kind = "started" if isinstance(receipt, Started) else "ended"
@@ -181,9 +192,11 @@ def names(inbox: str, begin: tuple[str, ...] = ("",)) -> list[tuple[Key, str]]:
 
 
 def any_there(inbox: str) -> bool:
-    """Whether there may be a receipt: also where the folder cannot be read at this moment."""
+    """Whether there may be news: also where the folder cannot be read at this moment."""
     try:
-        return bool(names(inbox))
+        return any(NEWS.fullmatch(name) for name in os.listdir(inbox))
+    except FileNotFoundError:
+        return False
     except OSError:
         return True
 
@@ -338,15 +351,26 @@ def _json(receipt: Receipt) -> str:
     return json.dumps(values)
 
 
-def _packed(receipt: Receipt) -> bytes:
-    text = _json(receipt).encode()
-    return b"%b\n%08x\n" % (text, crc32(text))
+def seal(text: str) -> bytes:
+    """A line of text, with a line that has the check sum of it."""
+    line = text.encode()
+    return b"%b\n%08x\n" % (line, crc32(line))
 
 
-def _unpacked(content: bytes, key: Key, kind: str) -> Receipt:
+def unseal(content: bytes) -> bytes:
+    """The line of text that `seal` was given. Raises: BadReceiptError"""
     text, _, rest = content.partition(b"\n")
     if rest != b"%08x\n" % crc32(text):
         raise BadReceiptError("its check sum is wrong")
+    return text
+
+
+def _packed(receipt: Receipt) -> bytes:
+    return seal(_json(receipt))
+
+
+def _unpacked(content: bytes, key: Key, kind: str) -> Receipt:
+    text = unseal(content)
     try:
         values: dict[str, Any] = json.loads(text)
         said = Key(*(values.pop(name) for name in Key._fields))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-VERSION = 2
+VERSION = 3
 
 # "hpcm": a database with another mark is none of ours. Source: sqlite.org/pragma.html.
 APPLICATION_ID = 0x6870636D
@@ -48,6 +48,21 @@ _LAST_ATTEMPT = (
 )
 LAST_ATTEMPT = """SELECT max(ifnull((SELECT max(id) FROM attempt), 0),
     (SELECT rows FROM guard WHERE id = 3))"""
+
+# What jobs say of themselves, as JSON, with the time of their clock at which they said it; and
+# what people say of a job, over what the Pipefile says.
+_SAID = (
+    """CREATE TABLE note (
+        attempt INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, at_ns INTEGER NOT NULL,
+        PRIMARY KEY (attempt, key)) WITHOUT ROWID""",
+    """CREATE TABLE setting (
+        job INTEGER NOT NULL, key TEXT NOT NULL, value INTEGER NOT NULL,
+        PRIMARY KEY (job, key)) WITHOUT ROWID""",
+    """CREATE TRIGGER attempt_unsaid AFTER DELETE ON attempt BEGIN
+        DELETE FROM note WHERE attempt = old.id; END""",
+    """CREATE TRIGGER job_unset AFTER DELETE ON job BEGIN
+        DELETE FROM setting WHERE job = old.id; END""",
+)
 
 TABLES = (
     """CREATE TABLE run (
@@ -94,6 +109,7 @@ TABLES = (
     """CREATE TRIGGER output_removed AFTER DELETE ON output BEGIN
         UPDATE guard SET rows = rows - 1, total = total - old.crc WHERE id = 2; END""",
     *_CLUSTER,
+    *_SAID,
 )
 
 # Version -> the statements that make the next version of it.
@@ -108,6 +124,7 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         *_CLUSTER,
         *_LAST_ATTEMPT,
     ),
+    2: _SAID,
 }
 
 

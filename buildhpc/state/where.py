@@ -58,8 +58,17 @@ COLUMNS = {
     "time_s": "attempt.time_s",
     "exit_code": "attempt.exit_code",
     "signal": "attempt.signal",
+    "phase": "(SELECT json_extract(value, '$') FROM main.note AS note"
+    " WHERE note.attempt = attempt.id AND key = 'phase')",
+    "progress": "(SELECT json_extract(value, '$') FROM main.note AS note"
+    " WHERE note.attempt = attempt.id AND key = 'progress')",
+    "priority": "(SELECT value FROM main.setting AS setting"
+    " WHERE setting.job = job.id AND key = 'priority')",
     "outputs": "made.paths",
 }
+# What a job says of itself, under any other name.
+_SAID = """(SELECT json_extract(value, '$') FROM main.note AS note
+    WHERE note.attempt = attempt.id AND key = '{}')"""
 _VIEW = """CREATE TEMP VIEW jobs AS SELECT job.id AS id, {columns}
     FROM main.job AS job LEFT JOIN main.attempt AS attempt ON attempt.id = job.attempt
     LEFT JOIN main.submission AS submission ON submission.id = attempt.submission{made}"""
@@ -67,7 +76,7 @@ _MADE = """
     LEFT JOIN (SELECT job, group_concat(path, char(10)) AS paths FROM main.output GROUP BY job)
     AS made ON made.job = job.name"""
 
-_TABLES = frozenset({"job", "attempt", "submission", "output"})
+_TABLES = frozenset({"job", "attempt", "submission", "output", "note", "setting"})
 _FUNCTIONS = _words(
     """
     abs avg char coalesce count date datetime format glob group_concat hex ifnull iif instr
@@ -116,12 +125,14 @@ class Condition(NamedTuple):
     """A condition that can be asked. sql: the same for the view `jobs`.
 
     wildcards: those that it names, in the order of their columns. outputs: it asks for these.
+    said: what jobs say of themselves, in the order of its columns.
     """
 
     span: Span
     sql: str
     wildcards: tuple[str, ...]
     outputs: bool
+    said: tuple[str, ...] = ()
 
     def choose(self, connection: Connection, now_s: float) -> str:
         """A condition on the table `job`, for queries on this connection, that says the same.
@@ -171,6 +182,8 @@ class Condition(NamedTuple):
         for number, name in enumerate(self.wildcards):
             # As a text it equals a number that is written the same.
             columns[f"w.{number}"] = f"CAST(json_extract(job.wildcards, '$.\"{name}\"') AS TEXT)"
+        for number, name in enumerate(self.said):
+            columns[f"meta.{number}"] = _SAID.format(name)
         listed = ", ".join(f'{text} AS "{name}"' for name, text in columns.items())
         connection.execute(_VIEW.format(columns=listed, made=_MADE if self.outputs else ""))
 
@@ -224,6 +237,7 @@ class _Reader:
         self._tokens: list[_Token] = []
         self._pieces: list[str] = []
         self._wildcards: list[str] = []
+        self._said: list[str] = []
 
     def condition(self) -> Condition:
         """The condition. Raises: HpcmakeError."""
@@ -233,7 +247,10 @@ class _Reader:
         self._bind()
         names = {token.name.lower() for token in self._tokens}
         whole = Span(self._source, 0, len(self._source.text))
-        found = Condition(whole, "".join(self._pieces), tuple(self._wildcards), "outputs" in names)
+        found = Condition(
+            *(whole, "".join(self._pieces), tuple(self._wildcards), "outputs" in names),
+            said=tuple(self._said),
+        )
         try:
             found.compile()
         except sqlite3.Error as error:
@@ -271,21 +288,35 @@ class _Reader:
             before, after = words[at], words[at + 2]
             if not token.is_name() or before in (".", "as", "collate") or after == "(":
                 continue
-            if token.text.lower() == "w" and after == "." and at + 2 < len(said):
+            if token.text.lower() in ("w", "meta") and after == "." and at + 2 < len(said):
                 self._named(said[at : at + 3])
             elif after != "." and token.kind == "word" and token.name.lower() not in COLUMNS:
                 self._plain(place)
 
     def _named(self, places: Sequence[int]) -> None:
-        """`w.NAME`"""
+        """`w.NAME`, `meta.NAME`"""
         token = self._tokens[places[2]]
         if token.kind not in ("word", "quoted"):
             return  # SQLite tells
-        if not self._known(token.name):
+        column = self._column
+        if self._tokens[places[0]].text.lower() == "meta":
+            column = self._note
+        elif not self._known(token.name):
             raise messages.unknown_wildcard(token.name, self._names(), token.span)
         for place in range(places[0], places[2]):
             self._pieces[place] = ""
-        self._pieces[places[2]] = self._column(token.name)
+        self._pieces[places[2]] = column(token.name)
+
+    def _note(self, name: str) -> str:
+        """The column of what jobs say of themselves. Raises: messages.unknown_note."""
+        query = "SELECT DISTINCT key FROM note"
+        known = self._state.read(lambda each: [row[0] for row in each.execute(query)])
+        if name not in known:
+            span = next(token.span for token in self._tokens if token.name == name)
+            raise messages.unknown_note(name, known, span)
+        if name not in self._said:
+            self._said.append(name)
+        return f'"meta.{self._said.index(name)}"'
 
     def _plain(self, place: int) -> None:
         name = self._tokens[place].name
