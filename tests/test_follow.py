@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildhpc.run.follow import Finding, Flight, Missing
+from buildhpc.run.follow import Finding, Flight, Missing, stranger
 from buildhpc.schedulers.protocol import Queued, Verdict
 
 FLIGHT = Flight(7, "12_3", "map n=3", began=True)
@@ -19,6 +19,17 @@ def judge(
 ) -> list[Finding]:
     shown = {queue.id: queue} if queue else {}
     return missing.judge([flight], shown, {flight.id: verdict} if verdict else {}, now_s)
+
+
+def test_a_scheduler_that_has_other_jobs_under_our_ids_is_another_one() -> None:
+    mine = FLIGHT._replace(name="map.1f-1")
+    ours, others = Queued("12_3", "map.1f-1", "running"), Queued("12_3", "their job", "ended")
+    assert stranger([mine], {"12_3": ours}, {}) == ""
+    assert stranger([mine], {"12_3": others}, {}) == "12_3"
+    assert stranger([FLIGHT], {"12_3": others}, {}) == ""
+    accounted = Verdict("exit", "FAILED", name="their job")
+    assert stranger([mine], {}, {"12_3": accounted}) == "12_3"
+    assert stranger([mine], {}, {"12_3": Verdict("exit", "FAILED")}) == ""
 
 
 @pytest.mark.parametrize("state", ["held", "queued", "running", "suspended", "unknown"])

@@ -505,20 +505,20 @@ def test_a_queue_that_cannot_be_read_is_no_empty_queue(name: str, answer: Answer
 
 
 SACCT = """\
-79_0|COMPLETED|0:0|2026-11-22T05:29:00|alpha1
-79_1|FAILED|3:0|2026-11-22T05:29:00|alpha1
-80_1|CANCELLED|0:0|2026-11-22T05:29:01|None assigned
-83|FAILED|0:9|2026-11-22T05:29:00|alpha1
-84|FAILED|0:53|2026-11-22T05:29:00|alpha1
-86|CANCELLED by 1000|0:0|2026-11-22T05:29:00|alpha1
-87|OUT_OF_MEMORY|0:125|2026-11-22T05:29:00|alpha1
-88|TIMEOUT|0:0|2026-11-22T05:29:00|alpha1
-89|NODE_FAIL|0:0|2026-11-22T05:29:00|alpha1
-90|RUNNING|0:0|2026-11-22T05:29:00|alpha1
-13|FAILED|1:0|2026-11-22T05:18:06|None assigned
-14_[3-4%2]|PENDING|0:0|Unknown|None assigned
-21_[0-1]|CANCELLED by 0|0:0|None|None assigned
-22|HIBERNATING|0:0|None|None assigned
+79_0|COMPLETED|0:0|2026-11-22T05:29:00|alpha1|map.1-2
+79_1|FAILED|3:0|2026-11-22T05:29:00|alpha1|map.1-2
+80_1|CANCELLED|0:0|2026-11-22T05:29:01|None assigned|map.1-2
+83|FAILED|0:9|2026-11-22T05:29:00|alpha1|map.1-2
+84|FAILED|0:53|2026-11-22T05:29:00|alpha1|map.1-2
+86|CANCELLED by 1000|0:0|2026-11-22T05:29:00|alpha1|map.1-2
+87|OUT_OF_MEMORY|0:125|2026-11-22T05:29:00|alpha1|map.1-2
+88|TIMEOUT|0:0|2026-11-22T05:29:00|alpha1|map.1-2
+89|NODE_FAIL|0:0|2026-11-22T05:29:00|alpha1|map.1-2
+90|RUNNING|0:0|2026-11-22T05:29:00|alpha1|map.1-2
+13|FAILED|1:0|2026-11-22T05:18:06|None assigned|map.1-2
+14_[3-4%2]|PENDING|0:0|Unknown|None assigned|map.1-2
+21_[0-1]|CANCELLED by 0|0:0|None|None assigned|map.1-2
+22|HIBERNATING|0:0|None|None assigned|map.1-2
 """
 OF_SACCT = {
     "79_0": Verdict("", "COMPLETED 0:0", True, 0, "alpha1"),
@@ -537,6 +537,7 @@ OF_SACCT = {
     "14_3": Verdict("alive", "PENDING"),
     "14_4": Verdict("alive", "PENDING"),
 }
+OF_SACCT = {id_: replace(verdict, name="map.1-2") for id_, verdict in OF_SACCT.items()}
 
 
 def qacct(number: int, task: str, failed: str, status: str, start: str = "Sun Nov 22") -> str:

@@ -134,7 +134,7 @@ class Bent:
         """The lines that recipes have added to the file `ran`, sorted."""
         return sorted(self.pipe.read("ran").split()) if self.pipe.exists("ran") else []
 
-    def wait(self, what: Callable[[], object], limit_s: float = 40.0) -> None:
+    def wait(self, what: Callable[[], object], limit_s: float = 90.0) -> None:
         """Return as soon as `what` holds."""
         self.cluster.wait_for(what, limit_s=limit_s)
 

@@ -51,6 +51,11 @@ def ended_untold(kind: str, failure: str, words: str) -> str:
     return by
 
 
+def other_scheduler(id_: str) -> str:
+    """A scheduler knows a job under an id that was given to one of ours, and it is another job."""
+    return f"another scheduler answers here, whose job {id_} is not the one that was submitted"
+
+
 def cluster_away(cluster: str, words: str) -> HpcmakeError:
     """The scheduler took nothing, and does not say that anything is wrong with the jobs."""
     text = f"cluster `{cluster}` takes no jobs: {words}"

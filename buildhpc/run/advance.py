@@ -83,7 +83,7 @@ class Advance:
         self._remove = remove
         self._left = left
         self._plans: dict[int, Sequence[PlannedJob]] = {}
-        self._looking = Looking(state, clusters, self._plan)
+        self._looking = Looking(state, clusters, self._plan, left)
         self._full_until_s: dict[str, float] = {}
         self._tidied: dict[int, int] = {}
         self._crowded = False

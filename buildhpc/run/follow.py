@@ -13,7 +13,8 @@ class Flight(NamedTuple):
 
     attempt: its number in the state. id: at the scheduler. job: its name.
     began: its runner said so. edges: it waits, or waited, for other scheduler jobs. stopped:
-    what its runner said when it was told to end; its scheduler knows why.
+    what its runner said when it was told to end; its scheduler knows why. name: what its
+    submission is called at the scheduler; empty: that is not known.
     """
 
     attempt: int
@@ -22,6 +23,7 @@ class Flight(NamedTuple):
     began: bool = False
     edges: bool = False
     stopped: str = ""
+    name: str = ""
 
 
 class Finding(NamedTuple):
@@ -49,6 +51,17 @@ _UNSURE_S = 900.0
 
 # What accounting may say of a job that ended since its runner was told to end.
 _OF_SIGNALS = ("", "exit", "signal", "alive")
+
+
+def stranger(
+    flights: Iterable[Flight], queue: Mapping[str, Queued], verdicts: Mapping[str, Verdict]
+) -> str:
+    """An id of ours that belongs to somebody else's job: who answers is another scheduler."""
+    for each in flights:
+        names = [told.name for told in (queue.get(each.id), verdicts.get(each.id)) if told]
+        if each.name and any(name and name != each.name for name in names):
+            return each.id
+    return ""
 
 
 class Missing:

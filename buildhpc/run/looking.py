@@ -11,7 +11,7 @@ from pathlib import Path
 from buildhpc.diagnostics import HpcmakeError, Problem
 from buildhpc.messages import clusters as messages
 from buildhpc.run.clusters import Clusters, InDoubtError, Site
-from buildhpc.run.follow import Finding, Flight, Missing
+from buildhpc.run.follow import Finding, Flight, Missing, stranger
 from buildhpc.run.submitter import element_ids
 from buildhpc.schedulers.protocol import Queued
 from buildhpc.state import cluster_runs, inbox, submissions
@@ -55,15 +55,20 @@ class Step:
 class Looking:
     """Looks around, and writes down what it finds; remembers what it missed from look to look.
 
-    plan: run -> the jobs of its plan.
+    plan: run -> the jobs of its plan. left: whether a run is somebody else's to look after.
     """
 
     def __init__(
-        self, state: State, clusters: Clusters, plan: Callable[[int], Sequence[PlannedJob]]
+        self,
+        state: State,
+        clusters: Clusters,
+        plan: Callable[[int], Sequence[PlannedJob]],
+        left: Callable[[int], bool],
     ) -> None:
         self._state = state
         self._clusters = clusters
         self._plan = plan
+        self._left = left
         self._missing: dict[str, Missing] = {}
         # What was there at the last look, so that what stays as it is costs little.
         self._flights: tuple[bytes, list[InFlight]] = (b"", [])
@@ -173,6 +178,8 @@ class Looking:
     ) -> None:
         """Compare what queues show with the attempts that were known before they were asked."""
         flights = [each for each in self._in_flight() if each.attempt in known]
+        left = {run for run in {each.run for each in flights} if self._left(run)}
+        flights = [each for each in flights if each.run not in left]
         for alias, queue in queues.items():
             if queue is None:
                 continue
@@ -182,6 +189,9 @@ class Looking:
             grace_s = max(site.settings.grace_s, 2 * site.settings.poll_s)
             missing = self._missing.setdefault(alias, Missing(grace_s))
             ends, unasked = site.ends(missing.ids(mine, queue))
+            if strange := stranger(mine, queue, ends):
+                step.unanswered[alias] = messages.other_scheduler(strange)
+                continue
             findings = missing.judge(mine, queue, ends, time.monotonic(), unasked)
             self._found(findings, {each.attempt: each for each in flights}, step)
             self._cancel_strays(site, queue)
@@ -293,4 +303,6 @@ def _is_stray(queued: Queued, id_: str, known: Known) -> bool:
 
 def _flight(each: InFlight) -> Flight:
     began = each.state == "running"
-    return Flight(each.attempt, each.id or "", each.job, began, each.waits, each.stopped or "")
+    return Flight(
+        each.attempt, each.id or "", each.job, began, each.waits, each.stopped or "", each.name
+    )

@@ -99,6 +99,7 @@ class Verdict:
         `alive`: it has not ended.
     said: the scheduler's own words. by_user: somebody cancelled it. began: it ever ran; None:
         not told. exit_code: None: not told. host: where it ran. peak_mib: 0.0: not told.
+        name: that of `Ask`; empty: not told.
     """
 
     failure: str
@@ -107,6 +108,7 @@ class Verdict:
     exit_code: int | None = None
     host: str = ""
     peak_mib: float = 0.0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

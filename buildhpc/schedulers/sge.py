@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 from xml.etree import ElementTree
 
@@ -221,7 +222,8 @@ class SGE:
             verdict = _verdict(record)
             if verdict is None:
                 raise unreadable(answer, "a number for `failed` and for `exit_status`")
-            found[number if element == "undefined" else f"{number}.{element}"] = verdict
+            id_ = number if element == "undefined" else f"{number}.{element}"
+            found[id_] = replace(verdict, name=record.get("jobname", ""))
         return {each: verdict for each, verdict in found.items() if verdict.failure != _AGAIN}
 
 

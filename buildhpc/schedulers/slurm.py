@@ -216,7 +216,7 @@ class Slurm:
             return []
         # By whole arrays: an element that never began is only in the row of its array.
         whole = [self.whole(each) for each in ids]
-        shown = "JobID,State,ExitCode,Start,NodeList"
+        shown = "JobID,State,ExitCode,Start,NodeList,JobName"
         asked = ["sacct", "-X", "-n", "-P", "-S", "now-30days", "-o", shown, "-j"]
         return [[*asked, ",".join(some)] for some in chunks(whole, 500)]
 
@@ -226,13 +226,14 @@ class Slurm:
             return {}
         if answer.code != 0:
             raise unreadable(answer, "rows of accounting")
-        rows = [line.split("|", 4) for line in answer.out.splitlines()]
-        if any(len(row) != 5 for row in rows):
-            raise unreadable(answer, "five values of each job")
+        rows = [line.split("|", 5) for line in answer.out.splitlines()]
+        if any(len(row) != 6 for row in rows):
+            raise unreadable(answer, "six values of each job")
         found = {}
-        for ids, *row in rows:
+        for ids, *row, name in rows:
             verdict = _verdict(*row)
-            found.update({each: verdict for each in _elements(ids) if verdict})
+            if verdict is not None:
+                found.update(dict.fromkeys(_elements(ids), replace(verdict, name=name)))
         return found
 
 

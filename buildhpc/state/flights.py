@@ -26,7 +26,8 @@ class InFlight(NamedTuple):
     place: the submission in the state, and which element of it. id: of the element at the
     scheduler; None before that is known. state: `queued`, or `running` once its runner said so.
     waits: it was submitted after others. host, started_s: None before it began. stopped: what
-    its runner said when it was told to end from outside; None: it was not.
+    its runner said when it was told to end from outside; None: it was not. name: of the
+    submission, at the scheduler.
     """
 
     attempt: int
@@ -42,6 +43,7 @@ class InFlight(NamedTuple):
     host: str | None
     started_s: float | None
     stopped: str | None = None
+    name: str = ""
 
 
 class End(NamedTuple):
@@ -65,8 +67,8 @@ class End(NamedTuple):
 _FLIGHTS = """SELECT attempt.id, attempt.run, job.name, job.id, attempt.number,
     attempt.submission, attempt.element, submission.elements, submission.cluster,
     attempt.scheduler_id, attempt.state, submission.edges != '[]', attempt.host,
-    attempt.started_s, CASE WHEN attempt.told = 'receipt' THEN attempt.message END
-    FROM attempt JOIN job ON job.id = attempt.job
+    attempt.started_s, CASE WHEN attempt.told = 'receipt' THEN attempt.message END,
+    submission.name FROM attempt JOIN job ON job.id = attempt.job
     JOIN submission ON submission.id = attempt.submission
     WHERE attempt.state IN ('running', 'queued')"""
 
