@@ -98,8 +98,29 @@ def _main(words: list[str]) -> int:
         )
     if args.directory:
         _enter(args.directory)
-    code: int = module.run(args)
+    try:
+        code: int = module.run(args)
+    except Exception as error:
+        if command is None and (meant := _near_command(error, args.targets)):
+            from buildhpc.messages import call
+
+            raise call.perhaps_command(args.targets[0], meant) from None
+        raise
     return code
+
+
+def _near_command(error: Exception, targets: Sequence[str]) -> str | None:
+    """The command that the first target nearly names, where nothing else bears such a name."""
+    from buildhpc.diagnostics import HpcmakeError, nearest
+
+    if not isinstance(error, HpcmakeError) or not targets or os.path.exists(targets[0]):
+        return None
+    problem = error.problems[0]
+    named = problem.slug == "no-rule" and problem.text.startswith(f"no rule makes `{targets[0]}`,")
+    plain = not any(note.kind == "needed by" or "slip" in note.text for note in problem.notes)
+    if problem.slug == "no-pipefile" or (named and plain):
+        return next(iter(nearest(targets[0], COMMANDS)), None)
+    return None
 
 
 def command_of(words: Sequence[str]) -> str | None:

@@ -64,7 +64,10 @@ def test_status_tells_what_runs_where_and_what_is_queued(pipe: Pipe, run: Cluste
         f"  map  1 job  run {run.run}, gpu job 91  since WHEN\n"
         "\n"
         "runs\n"
-        f"  run {run.run}  since WHEN  on gpu, followed by HERE  hpcmake --cluster gpu all\n"
+        f"  run {run.run}  1 running, 1 queued, 1 waiting  since WHEN  on gpu, followed by HERE"
+        "  hpcmake --cluster gpu all\n"
+        "\n"
+        "1 waiting, 1 in queue, 1 running, 0 of 3 done\n"
     )
     assert left(run.inbox) == [], "what the runner told is part of the state now"
     document = json.loads(pipe.check("status --json").out)
@@ -127,7 +130,7 @@ def test_why_and_a_dry_run_write_nothing(pipe: Pipe, run: ClusterRun) -> None:
 
 
 def test_what_a_cluster_has_is_left_alone(pipe: Pipe, run: ClusterRun) -> None:
-    for words in ("reset --all --yes", "forget --all --yes"):
+    for words in ("reset --all --force --yes", "forget --all --yes"):
         result = pipe.check(words)
         assert result.err.count(f"belongs to run {run.run}, which is alive") == 3
     pipe.write("out0", "half")

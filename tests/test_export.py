@@ -165,7 +165,7 @@ def test_a_running_job_belongs_to_its_export_until_it_ended_or_is_cancelled(file
         shown = files.check("status").out
         assert "file job 12345" in shown
         assert run_script(files, "a") == 1, "it runs already"
-        for words in ("reset --all --yes", "forget --all --yes"):
+        for words in ("reset --all --force --yes", "forget --all --yes"):
             assert "which is alive" in files.check(words).err
         assert "error[jobs-taken]" in files.check("export --cluster file", code=2).err
         files.check("forget --run 2 --yes")

@@ -52,7 +52,7 @@ def _touched(scene: Scene) -> str:
 
 def _reset(scene: Scene) -> str:
     scene.recover()
-    return "reset --all --yes"
+    return "reset --all --force --yes"
 
 
 def _forgotten(scene: Scene) -> str:

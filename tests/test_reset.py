@@ -59,6 +59,7 @@ def test_what_is_named_runs_again(built: Pipe, words: str, jobs: list[str]) -> N
     files = built.files()
     words = words.replace("LAST", str(last_run(built)))
     number = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    words = f"--force {words}"
     built.check(f"reset {words} -n", says="".join(f"would reset {job}\n" for job in jobs))
     assert stale(built) == []
     built.check(
@@ -78,7 +79,13 @@ def test_reset_by_state_finds_what_failed(built: Pipe) -> None:
     built.check("reset --state failed --yes", says="nothing to reset: no such job\n")
     built.write("Pipefile", PIPEFILE.replace("cp {input} {output}", "false", 1))
     built.check("-q", code=1)
-    built.check("reset --state failed -n", says="would reset b n=x\n")
+    assert built.check("reset --state failed,done -n").out.startswith("would reset a n=x\n")
+    done = built.check("reset --all -n", says="would reset b n=x\nwould reset b n=y\n")
+    assert done.err == "2 jobs are done, and spared; `--force` resets them as well\n"
+    found = built.check("status --state failed,done --json").out
+    assert [job["state"] for job in json.loads(found)["jobs"]].count("done") == 2
+    spared = "nothing to reset: 1 job is done, and spared; `--force` resets it as well\n"
+    built.check("reset 'a n=x' --yes", says=spared)
 
 
 @pytest.mark.parametrize("command", ["reset", "forget"])
@@ -93,7 +100,8 @@ def test_what_is_meant_has_to_be_said(built: Pipe, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["reset", "forget"])
 def test_without_a_terminal_yes_is_wanted(built: Pipe, command: str) -> None:
-    assert "error[needs-yes]: 2 jobs would be " in built.check(f"{command} b", code=2).err
+    words = f"{command} b" + (" --force" if command == "reset" else "")
+    assert "error[needs-yes]: 2 jobs would be " in built.check(words, code=2).err
     assert built.check("-n").out.startswith("nothing to do")
 
 
@@ -152,3 +160,45 @@ def test_all_can_be_forgotten_and_files_stay(built: Pipe) -> None:
     assert built.files() == files
     assert f"there was no run {run}\n" in built.check(f"reset --run {run} --yes", code=2).err
     built.check("-n", says="nothing to do: all 4 jobs are fresh\n")
+
+
+def test_runs_are_forgotten_by_what_became_of_their_jobs_and_by_age(built: Pipe) -> None:
+    first = last_run(built)
+    built.write("Pipefile", PIPEFILE.replace("cp {input} {output}", "echo no; false", 1))
+    built.check("-q -k", code=1)
+    built.write("Pipefile", PIPEFILE.replace("cp {input} {output}", "cat {input} >{output}", 1))
+    built.check("-q out/y.b")
+    built.check("forget --all-in done,collected -n", says=f"would forget run {first + 2}\n")
+    built.check("forget --all-in failed -n", says="nothing to forget: no such run\n")
+    built.check("forget --older 1d --yes", says="nothing to forget: no such run\n")
+    built.check("forget --older 1d --all --yes", says="nothing to forget: no such job\n")
+    built.check("forget --older 0s --state failed -n", says="would forget b n=x\n")
+    said = built.check("forget --older 0s --all-in failed,done -n").out
+    assert said == f"would forget runs {first}, {first + 1} and {first + 2}\n"
+    built.check(
+        "forget --all-in done --yes",
+        says=f"run {first + 2} forgotten; what its jobs made stays known\n",
+    )
+    assert list(json.loads(built.check("status --json").out)["by_run"]) == [
+        "0", str(first), str(first + 1)
+    ]  # fmt: skip
+
+
+def test_logs_go_as_the_settings_say_and_nothing_else_of_their_attempts(pipe: Pipe) -> None:
+    pipe.write("Pipefile", 'rule a:\n    output: "{n}.a"\n    shell: "echo hi; touch {output}"\n')
+    pipe.check("-q x.a y.a")
+    pipe.check("clean --logs", says="nothing to remove: all logs are kept\n")
+    pipe.check("clean --logs --older 0s -n", says="would remove 2 logs\n")
+    pipe.write("hpcmake.toml", '[logs]\nattempts = 1\nkeep = "1d"\n')
+    pipe.check("-q x.a --force")  # and afterwards the log of its first attempt goes
+    pipe.check("logs x.a --attempt -1", says="hi\n")
+    gone = pipe.check("logs x.a --attempt 1", says="")
+    assert gone.err == "`a n=x` has no log any more: it was removed\n"
+    assert "error[needs-yes]: 2 logs would be" in pipe.check("clean --logs --older 0s", code=2).err
+    said = "removed 2 logs; what else is known of their attempts stays\n"
+    pipe.check("clean --logs --older 0s --yes", says=said)
+    pipe.check("clean --logs", says="nothing to remove: all logs are kept\n")
+    attempts = json.loads(pipe.check("show x.a --json").out)["attempts"]
+    assert [each["exit_code"] for each in attempts] == [0, 0]
+    pipe.write("hpcmake.toml", "[logs]\nkeep = 3\n")
+    assert "`keep` wants a time such as" in pipe.check("clean --logs", code=2).err

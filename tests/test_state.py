@@ -1015,8 +1015,8 @@ def test_what_is_asked_of_the_state(tmp_path: Path) -> None:
         "report",
     ]
     chosen = [
-        Where(state="waiting"),
-        Where(rule="map", state="done"),
+        Where(states=("waiting",)),
+        Where(rule="map", states=("done",)),
         Where(run=recorder.id),
         Where(target="out/s1.bam"),
         Where(name="report", rule="map"),

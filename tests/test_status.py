@@ -31,7 +31,7 @@ rule c:
 SLOW = """\
 rule slow:
     output: "slow.txt"
-    shell: "touch began; sleep 60"
+    shell: "echo so far; touch began; sleep 60"
 """
 
 
@@ -88,6 +88,24 @@ total     2       1        1      4
 failed last
   b: exit code 3, run 2, WHEN
   `hpcmake logs b` shows what it printed
+
+0 in queue, 0 running, 1 failed, 2 of 4 done
+"""
+    )
+    assert (
+        re.sub(r": \S.*", ": COMMAND", plain(pipe.check("status --by-run").out))
+        == """\
+run 2, failed, since WHEN: COMMAND
+  rule   done  failed  total
+  a         2       .      2
+  b         .       1      1
+  total     2       1      3
+
+not tried by any run
+  rule  skipped  total
+  c           1      1
+
+0 in queue, 0 running, 1 failed, 2 of 4 done
 """
     )
 
@@ -96,10 +114,13 @@ def test_jobs_in_a_state_are_listed_and_others_left_out(pipe: Pipe) -> None:
     pipe.write("Pipefile", PIPEFILE)
     pipe.check("-q -k", code=1)
     table = "rule  done  total\na        2      2\n"
-    pipe.check("status --state done", says=f"{table}\na n=1\na n=2\n")
-    pipe.check("status --rule a", says=table)
-    table = "rule  skipped  total\nc           1      1\n"
-    pipe.check("status --state skipped", says=f"{table}\nc: needs: b\n")
+    done = "\n0 in queue, 0 running, 2 of 2 done\n"
+    pipe.check("status --state done", says=f"{table}\na n=1\na n=2\n{done}")
+    pipe.check("status --rule a", says=f"{table}{done}")
+    found = pipe.check("status --state skipped,failed").out
+    assert found.endswith(
+        "\n\nb: exit code 3\nc: needs: b\n\n0 in queue, 0 running, 1 failed, 0 of 2 done\n"
+    )
 
 
 def test_only_what_a_run_tried_is_counted(pipe: Pipe) -> None:
@@ -107,7 +128,9 @@ def test_only_what_a_run_tried_is_counted(pipe: Pipe) -> None:
     pipe.check("-q a1.txt")
     pipe.check("-q a2.txt")
     pipe.check(
-        "status --run 3 --state done", says="rule  done  total\na        1      1\n\na n=2\n"
+        "status --run 3 --state done",
+        says="rule  done  total\na        1      1\n\na n=2\n\n"
+        "0 in queue, 0 running, 1 of 1 done\n",
     )
 
 
@@ -136,7 +159,8 @@ def test_no_pipefile_is_needed_and_nothing_is_written(pipe: Pipe) -> None:
     pipe.check("-q a1.txt")
     pipe.path("Pipefile").unlink()
     before = snapshot(pipe.folder)
-    pipe.check("status", says="rule  done  total\na        1      1\n")
+    table = "rule  done  total\na        1      1\n"
+    pipe.check("status", says=f"{table}\n0 in queue, 0 running, 1 of 1 done\n")
     assert snapshot(pipe.folder) == before
 
 
@@ -145,7 +169,9 @@ def test_as_json_all_is_there_for_programs(pipe: Pipe) -> None:
     pipe.check("-q -k", code=1)
     found = json.loads(pipe.check("status --json").out)
     assert found["counts"] == {"a": {"done": 2}, "b": {"failed": 1}, "c": {"skipped": 1}}
-    assert found["running"] == found["runs"] == []
+    assert found["by_run"]["0"] == {"c": {"skipped": 1}}
+    assert found["totals"] == {"queued": 0, "running": 0, "done": 2, "total": 4}
+    assert found["running"] == found["runs"] == found["lost"] == []
     assert found["failed"][0]["job"] == "b"
     assert found["failed"][0]["failure"] == "exit: exit code 3"
     listed = json.loads(pipe.check("status --json --state done").out)["jobs"]
@@ -168,8 +194,10 @@ running
   slow  for T  run 2, HOST, process P
 
 runs
-  run 2  since WHEN  HOST, process P  """
+  run 2  1 running  since WHEN  HOST, process P  """
         )
+        listed = plain(pipe.check("status --state running").out)
+        assert "\n\nslow: for T, run 2, HOST, process P\n\n" in listed
     finally:
         build.kill()
         build.wait()
@@ -177,8 +205,19 @@ runs
     assert said.startswith("rule  lost  total\nslow     1      1\n")
     assert "slow: lost: its run died before it ended, run 2" in said
     pipe.check("status --state running", says="no jobs\n")
-    pid = json.loads(pipe.check("status --json").out)["failed"][0]["pid"]
+    pid = json.loads(pipe.check("status --json").out)["lost"][0]["pid"]
     os.killpg(pid, signal.SIGKILL)
+    pipe.check("status --lost-logs", says="slow | so far\n")
+    pipe.check("status --reset-lost --lost-logs -n", says="slow | so far\nwould reset slow\n")
+    pipe.check("retry --state lost -n", says="would retry slow\n")
+    assert "needs-yes" in pipe.check("status --reset-lost", code=2).err
+    pipe.check(
+        "reset --lost --logs --yes",
+        says="slow | so far\nreset slow\n"
+        "1 job reset; the next build that needs them runs them again\n",
+    )
+    pipe.check("status --reset-lost --yes", says="nothing to reset: no such job\n")
+    assert plain(pipe.check("status").out).startswith("rule  reset  total\nslow      1      1\n")
 
 
 def test_watching_ends_with_the_last_run(pipe: Pipe) -> None:
@@ -187,5 +226,8 @@ def test_watching_ends_with_the_last_run(pipe: Pipe) -> None:
     wait_for(pipe, "began")
     wait_for_state(pipe, "running")
     said = pipe.check("status --watch").out
-    assert said.strip() == "rule  done  total\nslow     1      1"
+    assert said.strip() == (
+        "rule  done  total\nslow     1      1\n\n0 in queue, 0 running, 1 of 1 done"
+    )
     assert build.wait(timeout=30) == 0
+    assert json.loads(pipe.check("status --watch --json --every 1s").out)["totals"]["done"] == 1

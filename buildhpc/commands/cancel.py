@@ -31,21 +31,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cancel the jobs that are meant. Returns the exit code. Raises: HpcmakeError."""
-    from buildhpc.commands.common import confirmed
-    from buildhpc.commands.pick import counted, known_state, picked, show_some
+    from buildhpc.commands.pick import agreed, known_state, picked
     from buildhpc.state import inbox
 
     inbox.glance(Path.cwd())
     state = known_state()
     found = [job for job in picked(state, args, "cancel") if job.claim is not None]
     names = [job.name for job in found]
-    if not found:
-        print("nothing to cancel: no run has such a job")
-        return 0
-    if args.dry_run:
-        show_some("would cancel", names)
-        return 0
-    if not confirmed(f"{counted(len(found))} would be cancelled", yes=args.yes):
+    if not agreed(args, names, "cancel", "cancelled", "no run has such a job"):
         return 0
     return _cancel(state, found)
 

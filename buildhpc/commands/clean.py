@@ -1,4 +1,4 @@
-"""Remove outputs, never inputs."""
+"""Remove outputs, never inputs; or logs that need not be kept."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--unknown", action="store_true", help="outputs of past builds that no rule makes any more")
     add("--unprotect", action="store_true", help="protected outputs as well")
     add("--force", action="store_true", help="outputs that were changed by hand as well")
+    add("--logs", action="store_true", help="logs that `[logs]` of hpcmake.toml does not keep")
+    add("--older", metavar="TIME", help="with `--logs`: those that ended so long ago, e.g. `30d`")
     add("-n", "--dry-run", action="store_true", help="show what would be removed")
     add("--yes", action="store_true", help="do not ask")
 
@@ -33,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     from buildhpc.commands.common import fold_receipts
     from buildhpc.commands.removable import Outputs
 
+    if args.logs or args.older:
+        return _logs(args)
     if not args.dry_run:
         fold_receipts()
     outputs = Outputs(args)
@@ -54,6 +58,26 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return code
+
+
+def _logs(args: argparse.Namespace) -> int:
+    """Remove logs. Returns the exit code. Raises: HpcmakeError."""
+    from buildhpc.commands.common import confirmed, seconds_of
+    from buildhpc.commands.pick import known_state
+    from buildhpc.commands.retention import spent
+    from buildhpc.state.changes import remove_logs
+
+    state = known_state(writes=not args.dry_run)
+    found = spent(state, seconds_of("--older", args.older) if args.older else None)
+    number = "1 log" if len(found) == 1 else f"{len(found):,} logs"
+    if not found:
+        print("nothing to remove: all logs are kept")
+    elif args.dry_run:
+        print(f"would remove {number}")
+    elif confirmed(f"{number} would be removed", yes=args.yes):
+        remove_logs(state, found)
+        print(f"removed {number}; what else is known of their attempts stays")
+    return 0
 
 
 def _that_may_go(chosen: Iterable[Output], args: argparse.Namespace) -> list[Output]:

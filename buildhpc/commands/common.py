@@ -70,6 +70,34 @@ def fold_receipts(*, wait_s: float = 0.2) -> None:
             warn(problem)
 
 
+def states_of(text: str | None) -> tuple[str, ...]:
+    """What `--state` says, the states of jobs with commas between; none where it says nothing.
+
+    Raises: call.unknown_state.
+    """
+    if text is None:
+        return ()
+    from buildhpc.messages import call
+    from buildhpc.state.queries import STATES
+
+    found = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    for word in found:
+        if word not in STATES:
+            raise call.unknown_state(word, STATES)
+    return found
+
+
+def seconds_of(option: str, text: str) -> float:
+    """The time that an option says. Raises: call.bad_time."""
+    from buildhpc.messages import call
+    from buildhpc.quantities import Duration, quantity
+
+    found = quantity(text)
+    if not isinstance(found, Duration):
+        raise call.bad_time(option, text)
+    return float(found)
+
+
 def where_argument(parser: argparse.ArgumentParser) -> None:
     """The option that says which jobs are meant by a condition."""
     parser.add_argument(

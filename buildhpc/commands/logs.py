@@ -66,9 +66,14 @@ def run(args: argparse.Namespace) -> int:
             first = list(islice(lines, 1))
             print_lines(log.job if lead else "", choose(chain(first, lines)))
             if not first and not lead:
-                waits = "is queued, and has not begun" if log.queued else "printed nothing"
-                print(f"`{log.job}` {waits}", file=sys.stderr)
+                print(f"`{log.job}` {_why_empty(log)}", file=sys.stderr)
     return 0
+
+
+def _why_empty(log: Printed) -> str:
+    if log.queued:
+        return "is queued, and has not begun"
+    return "has no log any more: it was removed" if log.text == "" else "printed nothing"
 
 
 def _names(args: argparse.Namespace, state: State) -> list[str]:

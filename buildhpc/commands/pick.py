@@ -7,11 +7,19 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from buildhpc.commands.common import condition_of, fold_receipts, warn, where_argument
+from buildhpc.commands.common import (
+    condition_of,
+    confirmed,
+    fold_receipts,
+    states_of,
+    warn,
+    where_argument,
+)
 from buildhpc.commands.lookup import recorded_jobs
-from buildhpc.commands.status import STATES
 from buildhpc.messages import call
 from buildhpc.messages import commands as messages
+from buildhpc.state.changes import reset
+from buildhpc.state.claims import JobToClaim
 from buildhpc.state.database import State, open_state
 from buildhpc.state.queries import JobRow, Where, jobs, runs
 
@@ -23,7 +31,7 @@ def pick_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     add = parser.add_argument
     add("words", nargs="*", metavar="JOB", help="a job, a rule, or a file that a job made")
     where_argument(parser)
-    add("--state", metavar="STATE", help="jobs in this state, e.g. `failed`")
+    add("--state", metavar="STATES", help="jobs in these states, e.g. `failed,lost`")
     add("--run", type=int, metavar="N", help=what)
     add("--all", action="store_true", help="all jobs")
     add("-n", "--dry-run", action="store_true", help="show what would be done")
@@ -54,10 +62,9 @@ def picked(state: State, args: argparse.Namespace, command: str) -> list[JobRow]
         raise messages.no_jobs_named(command)
     if args.run is not None:
         check_run(state, args.run)
-    if args.state is not None and args.state not in STATES:
-        raise call.unknown_state(args.state, STATES)
+    states = states_of(args.state)
     said = condition_of(args, state)
-    wanted = jobs(state, Where(state=args.state, run=args.run, condition=said))
+    wanted = jobs(state, Where(states=states, run=args.run, condition=said))
     if not args.words:
         return wanted
     names = set(recorded_jobs(args, state, args.words))
@@ -69,6 +76,36 @@ def check_run(state: State, number: int) -> None:
     known = [run.id for run in runs(state)]
     if number not in known:
         raise call.unknown_run(number, known)
+
+
+def agreed(
+    args: argparse.Namespace, names: Sequence[str], verb: str, past: str, none: str = "no such job"
+) -> bool:
+    """Whether to go on with these jobs; says so where there are none, or none is to be touched.
+
+    Raises: HpcmakeError where nobody can be asked.
+    """
+    if not names:
+        print(f"nothing to {verb}: {none}")
+        return False
+    if args.dry_run:
+        show_some(f"would {verb}", names)
+        return False
+    return confirmed(f"{counted(len(names))} would be {past}", yes=args.yes)
+
+
+def reset_jobs(
+    state: State, found: Sequence[JobRow], args: argparse.Namespace, none: str = "no such job"
+) -> None:
+    """Ask, then reset jobs; no file is touched. Raises: HpcmakeError."""
+    names = [job.name for job in found]
+    if not agreed(args, names, "reset", "reset", none):
+        return
+    foreign = reset(state, [JobToClaim(job.name, job.rule, job.wildcards) for job in found])
+    done = [name for name in names if name not in foreign]
+    show_some("reset", done)
+    tell_left(foreign.items())
+    print(f"{counted(len(done))} reset; the next build that needs them runs them again")
 
 
 def show_some(lead: str, names: Sequence[str]) -> None:

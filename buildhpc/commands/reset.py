@@ -1,8 +1,16 @@
-"""Take jobs' records away, so that the next build runs them again."""
+"""Take jobs' records away, so that the next build runs them again.
+
+Jobs that are done are spared, unless `--force`, `--state done` or a condition on `state` says
+that they are meant.
+"""
 
 from __future__ import annotations
 
 import argparse
+import re
+import sys
+
+_DONE = ("done", "collected")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -10,29 +18,33 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     from buildhpc.commands.pick import pick_arguments
 
     pick_arguments(parser, "jobs that this run ran")
+    add = parser.add_argument
+    add("--lost", action="store_true", help="jobs that are lost; schedulers are asked first")
+    add("--logs", action="store_true", help="show what each of the jobs printed last")
+    add("--force", action="store_true", help="jobs that are done as well")
 
 
 def run(args: argparse.Namespace) -> int:
     """Reset the jobs that are meant; no file is touched. Returns the exit code."""
-    from buildhpc.commands.common import confirmed
-    from buildhpc.commands.pick import counted, known_state, picked, show_some, tell_left
-    from buildhpc.state.changes import reset
-    from buildhpc.state.claims import JobToClaim
+    from buildhpc.commands.lost import find_lost, show_logs
+    from buildhpc.commands.pick import counted, known_state, picked, reset_jobs
 
     state = known_state(writes=not args.dry_run)
-    found = picked(state, args, "reset")
-    names = [job.name for job in found]
-    if not found:
-        print("nothing to reset: no such job")
-        return 0
-    if args.dry_run:
-        show_some("would reset", names)
-        return 0
-    if not confirmed(f"{counted(len(found))} would be reset", yes=args.yes):
-        return 0
-    foreign = reset(state, [JobToClaim(job.name, job.rule, job.wildcards) for job in found])
-    done = [name for name in names if name not in foreign]
-    show_some("reset", done)
-    tell_left(foreign.items())
-    print(f"{counted(len(done))} reset; the next build that needs them runs them again")
+    if args.lost:
+        args.state = f"{args.state},lost" if args.state else "lost"
+        if not args.dry_run:
+            find_lost(state)
+    every = picked(state, args, "reset")
+    told = args.force or args.state or re.search(r"\bstate\b", args.where or "", re.IGNORECASE)
+    spare = () if told else _DONE
+    found = [job for job in every if job.state not in spare]
+    if args.logs:
+        show_logs(state, [job.name for job in found])
+    none = "no such job"
+    if spared := len(every) - len(found):
+        are, them = ("is", "it") if spared == 1 else ("are", "them")
+        none = f"{counted(spared)} {are} done, and spared; `--force` resets {them} as well"
+        if found:
+            print(none, file=sys.stderr)
+    reset_jobs(state, found, args, none)
     return 0

@@ -47,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("words", nargs="*", metavar="JOB|KEY=VALUE", help="jobs, and what is to be said of them")
     where_argument(parser)
-    add("--state", metavar="STATE", help="jobs in this state, e.g. `running`")
+    add("--state", metavar="STATES", help="jobs in these states, e.g. `waiting,queued`")
     add("--run", type=int, metavar="N", help="jobs of this run")
     add("--all", action="store_true", help="all jobs")
 

@@ -33,12 +33,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Follow until no run on a cluster is left. Returns the exit code. Raises: HpcmakeError."""
-    from buildhpc.commands.common import warn
+    from buildhpc.commands.common import seconds_of, warn
     from buildhpc.commands.moving import advance_of, clusters_of
     from buildhpc.state import cluster_runs
     from buildhpc.state.database import open_state
 
-    every_s = _seconds(args.every) if args.every else None
+    every_s = seconds_of("--every", args.every) if args.every else None
     state = open_state(Path.cwd(), warn)
     runs = cluster_runs.open_cluster_runs(state)
     if not runs:
@@ -49,16 +49,6 @@ def run(args: argparse.Namespace) -> int:
     show = _nothing if args.quiet else _shower()
     _watch(state, advance, every_s, args.times, show)
     return _code(state, runs)
-
-
-def _seconds(text: str) -> float:
-    from buildhpc.messages import call
-    from buildhpc.quantities import Duration, quantity
-
-    found = quantity(text)
-    if not isinstance(found, Duration):
-        raise call.bad_interval(text)
-    return float(found)
 
 
 def _watch(
@@ -124,7 +114,7 @@ def _shower() -> Callable[[State], None]:
         return line
 
     def table(state: State) -> None:
-        from buildhpc.commands.status import lines
+        from buildhpc.show.dashboard import lines
 
         text = "\n".join(lines(overview(state, Asked()), Asked(), time.time(), painter(sys.stdout)))
         print(f"\x1b[H\x1b[2J{text}", flush=True)

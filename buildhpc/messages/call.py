@@ -37,6 +37,12 @@ def bad_option(text: str, known: Iterable[str] = (), word: str = "") -> HpcmakeE
     return _error("bad-option", text, Note("help", cure))
 
 
+def perhaps_command(word: str, command: str) -> HpcmakeError:
+    """A target that nothing makes, and that is nearly the name of a command."""
+    text = f"`{word}` is no command, and no rule makes it"
+    return _error("no-rule", text, Note("help", f"did you mean `hpcmake {command}`?"))
+
+
 def bad_limit(text: str) -> HpcmakeError:
     """`--limit` with something that is no NAME=NUMBER."""
     return _error(
@@ -159,10 +165,10 @@ def no_job(path: str) -> HpcmakeError:
     )
 
 
-def bad_interval(text: str) -> HpcmakeError:
-    """`--every` with something that is no time."""
-    cure = Note("help", "a time has a unit: `--every 10m`, `--every 30s`")
-    return _error("bad-interval", f"`--every {text}` is no time", cure)
+def bad_time(option: str, text: str) -> HpcmakeError:
+    """`--every` or `--older` with something that is no time."""
+    cure = Note("help", f"a time has a unit: `{option} 10m`, `{option} 30d`")
+    return _error("bad-interval", f"`{option} {text}` is no time", cure)
 
 
 def which_cluster(job: str) -> HpcmakeError:

@@ -40,10 +40,10 @@ def no_jobs_named(command: str) -> HpcmakeError:
     return _error("which-jobs", text, Note("help", cure))
 
 
-def runs_alone() -> HpcmakeError:
-    """`forget --run N` with jobs as well."""
+def runs_alone(option: str) -> HpcmakeError:
+    """`forget --run N`, or `--all-in`, with jobs as well."""
     cure = Note("help", "use one, then the other")
-    return _error("bad-option", "`--run` forgets runs, and cannot be joined with jobs", cure)
+    return _error("bad-option", f"`{option}` forgets runs, and cannot be joined with jobs", cure)
 
 
 def no_output(path: str, near: Sequence[str]) -> HpcmakeError:

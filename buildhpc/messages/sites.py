@@ -23,7 +23,7 @@ def unreadable_site(path: str, cause: str) -> HpcmakeError:
 
 def unknown_section(name: str, span: Span) -> HpcmakeError:
     """Something at the top of the file that is no cluster."""
-    cure = "clusters stand there, each as `[cluster.NAME]`"
+    cure = "clusters stand there, each as `[cluster.NAME]`, and `[logs]`"
     return _error("unknown-key", f"there is no setting `{name}`", span, Note("help", cure))
 
 

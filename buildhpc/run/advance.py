@@ -100,6 +100,11 @@ class Advance:
         return self._looking.unsure or self._crowded
 
     @property
+    def doubtful(self) -> bool:
+        """Whether the end of some attempt is yet to be judged."""
+        return self._looking.unsure
+
+    @property
     def poll_s(self) -> float:
         """How far apart looks at the queues are."""
         return min((site.settings.poll_s for site in self._clusters.known()), default=_POLL_S)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from buildhpc.diagnostics import Source, Span
 from buildhpc.messages import sites as messages
 from buildhpc.schedulers.registry import ADAPTERS
-from buildhpc.sites.model import Cluster
+from buildhpc.sites.model import Cluster, Logs
 from buildhpc.sites.places import EMPTY, Layer, Place, parse
-from buildhpc.sites.settings import cluster_of, installed, is_number
+from buildhpc.sites.settings import cluster_of, installed, is_number, logs_of
 
 FILE = "hpcmake.toml"
 OPTION = "--cluster-option"
@@ -31,6 +31,10 @@ class Sites:
     def names(self) -> list[str]:
         """The names of all clusters, those of schedulers first."""
         return list(dict.fromkeys([*ADAPTERS, *self._layer.values.get("cluster", {})]))
+
+    def logs(self) -> Logs:
+        """How long logs are kept. Raises: HpcmakeError."""
+        return logs_of(self._layer)
 
     def cluster(self, alias: str) -> Cluster:
         """The cluster of a name; that of a scheduler is one without more ado.
@@ -87,8 +91,10 @@ def _file(path: str, name: str) -> Layer:
 def _check_top(layer: Layer) -> None:
     for name, value in layer.values.items():
         place = layer.places[(name,)]
-        if name != "cluster":
+        if name not in ("cluster", "logs"):
             raise messages.unknown_section(name, place.key)
+        if name == "logs":
+            continue  # checked by who reads it
         if not isinstance(value, dict):
             raise messages.wrong_setting(name, "tables, each as `[cluster.NAME]`", place.value)
         for alias, settings in value.items():

@@ -12,6 +12,17 @@ from buildhpc.schedulers.protocol import Request, Switches
 
 
 @dataclass(frozen=True, slots=True)
+class Logs:
+    """Which logs are kept; None: all.
+
+    keep_s: of attempts that ended no longer ago. attempts: of the last so many of each job.
+    """
+
+    keep_s: float | None = None
+    attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Partition:
     """A part of a cluster, and what a job in it may ask for; None: as much as it likes.
 

@@ -10,7 +10,7 @@ from buildhpc.messages import sites as messages
 from buildhpc.quantities import Duration, Size, quantity
 from buildhpc.schedulers.protocol import Switches
 from buildhpc.schedulers.registry import ADAPTERS, ENTRY_POINTS, scheduler
-from buildhpc.sites.model import Cluster, Partition
+from buildhpc.sites.model import Cluster, Logs, Partition
 from buildhpc.sites.places import Layer, Path
 
 
@@ -104,7 +104,7 @@ _RULE = {
     "tasks": _COUNT,
     "disk": _SIZE,
 }
-
+_LOGS = {"keep": _TIME, "attempts": _COUNT}
 
 # What is other where asking costs little and word of an end is never late.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -120,6 +120,31 @@ def is_number(name: str) -> bool:
 def cluster_of(layer: Layer, alias: str) -> Cluster:
     """The cluster that a layer describes under a name. Raises: HpcmakeError."""
     return _Reader(layer, alias).cluster()
+
+
+def logs_of(layer: Layer) -> Logs:
+    """Which logs are kept. Raises: HpcmakeError."""
+    said = layer.values.get("logs", {})
+    if not isinstance(said, dict):
+        wanted = "a table, `[logs]`"
+        raise messages.wrong_setting("logs", wanted, layer.places[("logs",)].value)
+    return Logs(**_fields(_read(layer, ("logs",), said, (_LOGS, "`[logs]`"))))
+
+
+def _read(
+    layer: Layer, path: Path, said: Mapping[str, Any], kinds: tuple[Mapping[str, _Kind], str]
+) -> dict[str, Any]:
+    """The values at a path; kinds: those that there are, and of what they are."""
+    known, where = kinds
+    values = {}
+    for key, value in said.items():
+        place = layer.places[(*path, key)]
+        if key not in known:
+            raise messages.unknown_key(key, where, known, place.key)
+        values[key] = known[key].read(value)
+        if values[key] is None:
+            raise messages.wrong_setting(key, known[key].wanted, place.value)
+    return values
 
 
 class _Reader:
@@ -166,15 +191,7 @@ class _Reader:
     def _read(
         self, path: Path, said: Mapping[str, Any], kinds: Mapping[str, _Kind], where: str
     ) -> dict[str, Any]:
-        values = {}
-        for key, value in said.items():
-            place = self._layer.places[(*path, key)]
-            if key not in kinds:
-                raise messages.unknown_key(key, where, kinds, place.key)
-            values[key] = kinds[key].read(value)
-            if values[key] is None:
-                raise messages.wrong_setting(key, kinds[key].wanted, place.value)
-        return values
+        return _read(self._layer, path, said, (kinds, where))
 
     def _switches(self, name: str, said: Mapping[str, Any]) -> Switches:
         """What is said of the scheduler alone, checked with what its adapter knows."""

@@ -88,6 +88,37 @@ def forget_runs(state: State, runs: Sequence[int]) -> None:
     _remove_logs(state, logs)
 
 
+# Attempts that ended, have a log, and whose log is older than wanted, or not among the last.
+_SPENT_LOGS = """SELECT id FROM (SELECT id, state, ended_s,
+    log != '' OR log_path IS NOT NULL AS printed,
+    row_number() OVER (PARTITION BY job ORDER BY id DESC) AS place FROM attempt)
+    WHERE printed AND state NOT IN ('running', 'queued') AND (ended_s < ? OR place > ?)"""
+_MANY = 2**62
+
+
+def spent_logs(state: State, before_s: float | None, most: int | None) -> list[int]:
+    """The attempts whose logs may go; looks without the lock.
+
+    before_s: those that ended before that. most: those before the last so many of their job.
+    """
+    values = (before_s or 0.0, most or _MANY)
+    return state.read(
+        lambda connection: [row[0] for row in connection.execute(_SPENT_LOGS, values)]
+    )
+
+
+def remove_logs(state: State, attempts: Sequence[int]) -> None:
+    """Remove what these attempts printed; all else that is known of them stays.
+
+    An empty text says so; the text of who printed nothing is NULL.
+    """
+    ids = [(each,) for each in attempts]
+    with state.transaction() as connection:
+        logs = _logs(connection, "id", ids)
+        connection.executemany("UPDATE attempt SET log = '', log_path = NULL WHERE id = ?", ids)
+    _remove_logs(state, logs)
+
+
 def _free(
     state: State, connection: Connection, jobs: Sequence[JobToClaim]
 ) -> tuple[dict[str, Held], dict[str, int]]:

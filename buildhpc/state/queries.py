@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from buildhpc.state.records import chunks, path_bytes
 from buildhpc.state.rows import NOW
+from buildhpc.state.runs import open_runs, state_now
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from buildhpc.state.where import Condition
 
 T = TypeVar("T")
+
+# What a job can be in, in the order of its life.
+STATES = (
+    *("done", "collected", "running", "spawned", "queued", "waiting"),
+    *("failed", "lost", "skipped", "cancelled", "reset"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +106,14 @@ class Used:
 class Where:
     """Which jobs are meant: those for which all that is given holds.
 
-    run: jobs with an attempt in it. target: the path of a file that the job made last.
+    states: jobs in one of these, of `STATES`; none: in any. run: jobs with an attempt in it.
+    target: the path of a file that the job made last.
     condition: what `--where` says.
     """
 
     name: str | None = None
     rule: str | None = None
-    state: str | None = None
+    states: tuple[str, ...] = ()
     run: int | None = None
     target: str | None = None
     condition: Condition | None = None
@@ -114,12 +122,11 @@ class Where:
 _CONDITIONS = {
     "name": "job.name = ?",
     "rule": "job.rule = ?",
-    "state": f"{NOW} = ?",
     "run": "job.id IN (SELECT job FROM attempt WHERE run = ?)",
     "target": "job.name = (SELECT job FROM output WHERE path = CAST(? AS TEXT))",
 }
 
-_JOB = f"""SELECT job.id, job.name, job.rule, job.wildcards, {NOW}, job.failure, job.claim,
+_JOB = """SELECT job.id, job.name, job.rule, job.wildcards, {now}, job.failure, job.claim,
     job.attempt, attempt.run, attempt.host, attempt.started_s, attempt.ended_s
     FROM job LEFT JOIN attempt ON attempt.id = job.attempt"""
 
@@ -141,12 +148,17 @@ def jobs(state: State, where: Where | None = None) -> list[JobRow]:
             conditions.append(condition)
             values.append(path_bytes(value) if column == "target" else value)
     said = where.condition if where else None
+    states = where.states if where else ()
 
     def query(connection: Connection) -> list[JobRow]:
-        chosen = [said.choose(connection, state.now_s())] if said else []
+        now_s = state.now_s()
+        now = state_now([run.id for run in open_runs(connection) if run.lives(now_s)])
+        chosen = [said.choose(connection, now_s)] if said else []
+        if states:
+            chosen.append(f"{now} IN ({','.join('?' * len(states))})")
         filtered = " AND ".join([*chosen, *conditions])
-        select = f"{_JOB} WHERE {filtered} ORDER BY job.rule, job.name"
-        return [_job(row) for row in connection.execute(select, values)]
+        select = f"{_JOB.format(now=now)} WHERE {filtered} ORDER BY job.rule, job.name"
+        return [_job(row) for row in connection.execute(select, [*states, *values])]
 
     return state.read(query)
 
@@ -181,6 +193,29 @@ def log_text(state: State, attempt: int) -> str:
 def runs(state: State) -> list[RunRow]:
     """All runs, oldest first."""
     return _all(state, _run, _RUN)
+
+
+def runs_all_in(state: State, states: Sequence[str], before_s: float | None) -> list[int]:
+    """The runs that ended, oldest first, and of whose jobs each is in one of `states` now.
+
+    states: none: any. before_s: they ended before that; None: whenever.
+    """
+
+    def query(connection: Connection) -> list[int]:
+        now_s = state.now_s()
+        now = state_now([run.id for run in open_runs(connection) if run.lives(now_s)])
+        marks = ",".join("?" * len(states))
+        other = f"max({now} NOT IN ({marks}))" if states else "0"
+        rows = connection.execute(
+            "SELECT run.id FROM run LEFT JOIN attempt ON attempt.run = run.id"
+            " LEFT JOIN job ON job.id = attempt.job"
+            " WHERE run.ended_s IS NOT NULL AND run.ended_s < ?"
+            f" GROUP BY run.id HAVING NOT ifnull({other}, 1) ORDER BY run.id",
+            (now_s + 1.0 if before_s is None else before_s, *states),
+        )
+        return [row[0] for row in rows]
+
+    return state.read(query)
 
 
 def counts(state: State) -> dict[str, dict[str, int]]:
