@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from buildhpc.state.fresh import Known
 
 
+# Of a Python file that builds a job list.
+LIST_ENDING = ".py"
+
+
 @dataclass(slots=True)
 class Project:
     """What a Pipefile says, and what of it was looked at so far.
@@ -196,6 +200,10 @@ def open_project(pipefile: str, settings: Sequence[str] = (), *, keep: bool = Fa
     Raises: HpcmakeError
     """
     world = World()
+    if pipefile.endswith(LIST_ENDING):
+        from buildhpc.joblist.load import load_list
+
+        return Project(load_list(pipefile, world, read_settings(settings)), world, pipefile)
     cache = SyntaxCache(Path(".hpcmake") / "cache", keep=keep)
     pipeline = load(pipefile, world, cache.parse, read_settings(settings))
     return Project(pipeline, world, pipefile)
@@ -205,6 +213,8 @@ def default_targets(pipeline: Pipeline, pipefile: str) -> tuple[str, ...]:
     """The rule `all`, else the first rule. Raises: HpcmakeError."""
     if not pipeline.rules:
         raise messages.no_rules(pipefile)
+    if pipeline.default:
+        return pipeline.default
     return ("all",) if "all" in pipeline.rules else (next(iter(pipeline.rules)),)
 
 

@@ -18,11 +18,13 @@ from pathlib import Path
 import pytest
 
 from buildhpc.messages import (
+    api,
     call,
     calls,
     clusters,
     commands,
     inside,
+    joblist,
     language,
     plan,
     rules,
@@ -34,6 +36,7 @@ from buildhpc.messages import (
 GOLDEN = Path(__file__).parent / "golden" / "errors.txt"
 MODULES = (
     *(rules, plan, language, call, commands, schedulers, sites, calls, where, clusters, inside),
+    *(joblist, api),
 )
 # What becomes known when a job's turn has come is told as the job's failure.
 OF_A_JOB = {"plan.missing_input", "clusters.pipefile_changed"}

@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -27,25 +27,34 @@ HOME = Path(".hpcmake")
 CACHE = HOME / "cache"
 
 
-def run(args: argparse.Namespace) -> int:
-    """Build, or show what a build would do. Returns the exit code."""
+def run(args: argparse.Namespace, opened: Callable[[bool], Project] | None = None) -> int:
+    """Build, or show what a build would do. Returns the exit code.
+
+    opened: gives the project, where that comes from no file; told whether to keep notes.
+    """
     from buildhpc.commands.common import choice_of, find_pipefile, fold_receipts
 
     _check_options(args)
     _hear_sigint()
     if not args.dry_run:
         fold_receipts(wait_s=10.0)
-    pipefile = find_pipefile(args.file)
+    pipefile = "" if opened else find_pipefile(args.file)
     choice = choice_of(args)
     key = fresh.request_key(pipefile, args.set, choice, os.environ.get("PYTHONPATH"))
     found = None
-    if not (args.touch or args.force or args.force_all or args.force_rule):
+    if not (opened or args.touch or args.force or args.force_all or args.force_rule):
         with suppress(HpcmakeError) if args.keep_going else nullcontext():
             found = fresh.known(CACHE, key, generation(HOME / "state.db"))
         if found is not None and not found.changed:
             _say_nothing_to_do(args, found.jobs)
             return 0
-    return _Build(args, pipefile, choice, key).run(found)
+    return _Build(args, opened or partial(_opened, pipefile, args.set), choice, key).run(found)
+
+
+def _opened(pipefile: str, settings: Sequence[str], keep: bool) -> Project:
+    from buildhpc.project import open_project
+
+    return open_project(pipefile, settings, keep=keep)
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -81,9 +90,11 @@ def _say_nothing_to_do(args: argparse.Namespace, jobs: int) -> None:
 class _Build:
     """A build that has to plan."""
 
-    def __init__(self, args: argparse.Namespace, pipefile: str, choice: Choice, key: str) -> None:
+    def __init__(
+        self, args: argparse.Namespace, opened: Callable[[bool], Project], choice: Choice, key: str
+    ) -> None:
         self._args = args
-        self._pipefile = pipefile
+        self._opened = opened
         self._choice = choice
         self._key = key
 
@@ -132,11 +143,10 @@ class _Build:
         self, found: fresh.Known | None, *, keep: bool
     ) -> tuple[Project, tuple[JobGraph, Evidence, Plan], bool]:
         """The plan, and whether only what changed since `found` was looked at."""
-        from buildhpc.project import open_project
         from buildhpc.state.database import read_state
 
         args = self._args
-        project = open_project(self._pipefile, args.set, keep=keep)
+        project = self._opened(keep)
         project.lenient = args.keep_going and not (args.dry_run or args.touch)
         state = read_state(Path.cwd())
         if found is not None and found.packed and state is not None:

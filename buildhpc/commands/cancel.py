@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cancel the jobs that are meant. Returns the exit code. Raises: HpcmakeError."""
-    from buildhpc.commands.pick import agreed, known_state, picked
+    from buildhpc.commands.pick import agreed, counted, known_state, picked
     from buildhpc.state import inbox
 
     inbox.glance(Path.cwd())
@@ -40,11 +40,18 @@ def run(args: argparse.Namespace) -> int:
     names = [job.name for job in found]
     if not agreed(args, names, "cancel", "cancelled", "no run has such a job"):
         return 0
-    return _cancel(state, found)
+    stopped, left = cancel_jobs(state, found)
+    print(f"{counted(stopped)} cancelled")
+    if left:
+        print(f"still in the queue: {' '.join(left[:20])}", file=sys.stderr)
+    return 1 if left else 0
 
 
-def _cancel(state: State, jobs: Sequence[JobRow]) -> int:
-    from buildhpc.commands.pick import counted
+def cancel_jobs(state: State, jobs: Sequence[JobRow]) -> tuple[int, list[str]]:
+    """Cancel jobs that runs have; how many, and the ids that a scheduler does not let go.
+
+    Raises: HpcmakeError
+    """
     from buildhpc.state import cluster_runs
 
     on_clusters = set(cluster_runs.open_cluster_runs(state))
@@ -64,10 +71,7 @@ def _cancel(state: State, jobs: Sequence[JobRow]) -> int:
         else:
             number = _here(state, run_, some)
         stopped += number
-    print(f"{counted(stopped)} cancelled")
-    if left:
-        print(f"still in the queue: {' '.join(left[:20])}", file=sys.stderr)
-    return 1 if left else 0
+    return stopped, left
 
 
 def _on_cluster(state: State, run_: int, names: Sequence[str]) -> tuple[int, list[str]]:
@@ -90,6 +94,7 @@ def _on_cluster(state: State, run_: int, names: Sequence[str]) -> tuple[int, lis
 
 def _exported(state: State, run_: int, names: Sequence[str]) -> int:
     """Give up jobs that people submitted, and cancel what their scheduler has of them."""
+    from buildhpc.commands.common import note
     from buildhpc.commands.moving import clusters_of
     from buildhpc.diagnostics import HpcmakeError
     from buildhpc.state import cluster_runs, submissions
@@ -104,18 +109,19 @@ def _exported(state: State, run_: int, names: Sequence[str]) -> int:
         clusters.site(ended[0].cluster).cancel(ids)
     except HpcmakeError:
         told = " ".join(ids)
-        print(f"its scheduler is not at hand: cancel there what is left of {told}", file=sys.stderr)
+        note(f"its scheduler is not at hand: cancel there what is left of {told}")
     return len(ended)
 
 
 def _here(state: State, run_: int, jobs: Sequence[JobRow]) -> int:
     """End jobs that run on this machine; of a whole run, the hpcmake that runs them."""
+    from buildhpc.commands.common import note
     from buildhpc.state.owners import process_start
     from buildhpc.state.queries import attempts, runs
 
     (row,) = [each for each in runs(state) if each.id == run_]
     if row.host != socket.gethostname():
-        print(f"left alone: run {run_} is on `{row.host}`, process {row.pid}", file=sys.stderr)
+        note(f"left alone: run {run_} is on `{row.host}`, process {row.pid}")
         return 0
     running = [job for job in jobs if job.state == "running"]
     if len(jobs) > len(running):

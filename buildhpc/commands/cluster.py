@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
-import sys
 from pathlib import Path
 
 from buildhpc.commands.checks import check_files, check_protected, check_values
 from buildhpc.commands.cluster_plan import PlanLines
-from buildhpc.commands.common import find_pipefile, warn
+from buildhpc.commands.common import command_line, warn
 from buildhpc.commands.follow_run import Follower
 from buildhpc.commands.leftovers import take_over
 from buildhpc.commands.moving import advance_of, clusters_of, describer_of, options_of
@@ -37,7 +35,7 @@ class ClusterSession:
         self._project = project
         self._choice = choice
         self._state: State = open_state(Path.cwd(), warn)
-        self._options = options_of(args, find_pipefile(args.file))
+        self._options = options_of(args, project.pipefile)
         self._clusters = clusters_of(self._options)
         self._run = 0
 
@@ -46,7 +44,7 @@ class ClusterSession:
         args = self._args
         self._check(graph, plan)
         self._clusters.site(args.cluster)
-        info = RunInfo(shlex.join(sys.argv), tuple(args.targets), self._options)
+        info = RunInfo(command_line(args), tuple(args.targets), self._options)
         self._run = cluster_runs.reserve_run(self._state, info, args.cluster)
         try:
             while True:

@@ -72,7 +72,7 @@ class PlanLines:
         makers = self._makers(job)
         return {
             "job": job.name,
-            "rule": job.rule.name,
+            "rule": job.rule.task,
             "wildcards": dict(zip(job.rule.wildcards, job.values, strict=True)),
             "after": [self._numbers[name] for name in step.after],
             "cluster": site.alias,
@@ -113,13 +113,16 @@ class PlanLines:
         return made
 
     def _makers(self, job: Job) -> dict[int, list[str]]:
-        """Number of a planned job that makes inputs -> these inputs."""
+        """Number of a planned job that must be done first -> what it makes of the inputs."""
         found: dict[int, list[str]] = {}
         for path in job.inputs:
             maker = self._graph.maker.get(path)
             number = self._numbers.get(maker.name) if maker else None
             if number is not None:
                 found.setdefault(number, []).append(str(path))
+        for name in job.after:
+            if name in self._numbers:
+                found.setdefault(self._numbers[name], [])
         return found
 
     def _temps(self, job: Job) -> list[tuple[int | None, str]]:
@@ -167,7 +170,7 @@ def alias_of(describer: Describer, job: Job) -> str | None:
 
 def attempt(describer: Describer, job: Job, number: int, site: Site) -> dict[str, Any]:
     """What an attempt of a job runs and asks for, as the plan file has it. Raises: HpcmakeError."""
-    words = site.words(job.rule.name)
+    words = site.words(job.rule.task)
     request = site.place(describer.request(job, number, words), job.name)
     lacking = unsupported(site.scheduler.abilities, request)
     if lacking:

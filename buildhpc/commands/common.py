@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
+from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from buildhpc.state.where import Condition
 
 PIPEFILES = ("Pipefile", "workflow/Pipefile")
+
+# Who hears of warnings and notes instead of the terminal: a program that calls us.
+LISTENER: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
 
 
 def find_pipefile(given: str | None) -> str:
@@ -128,8 +134,23 @@ def condition_of(args: argparse.Namespace, state: State) -> Condition | None:
 
 
 def warn(problem: Problem) -> None:
-    """Print a warning."""
-    print(render(problem), file=sys.stderr)
+    """Tell of a warning."""
+    note(render(problem))
+
+
+def note(text: str) -> None:
+    """Tell of something beside the answer, on standard error where nobody else listens."""
+    listener = LISTENER.get()
+    if listener is None:
+        print(text, file=sys.stderr)
+    else:
+        listener(text)
+
+
+def command_line(args: argparse.Namespace) -> str:
+    """What was typed, as a run remembers it; a program that calls us says it itself."""
+    said: str = getattr(args, "command_line", "") or shlex.join(sys.argv)
+    return said
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

@@ -44,7 +44,7 @@ def _as_json(plan: Plan) -> None:
         fields = {
             "event": "planned",
             "job": step.job.name,
-            "rule": step.job.rule.name,
+            "rule": step.job.rule.task,
             "outputs": step.job.outputs,
             "reason": step.reason.kind,
             "text": step.reason.text,
@@ -82,7 +82,7 @@ def _lines(plan: Plan, *, verbose: bool) -> Iterator[str]:
 def _by_rule(plan: Plan) -> Iterator[str]:
     rules: dict[str, list[Step]] = {}
     for step in plan.steps:
-        rules.setdefault(step.job.rule.name, []).append(step)
+        rules.setdefault(step.job.rule.task, []).append(step)
     rows = [
         (name, f"{len(steps):,}", "job" if len(steps) == 1 else "jobs", _why(steps))
         for name, steps in rules.items()

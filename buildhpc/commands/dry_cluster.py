@@ -37,6 +37,29 @@ _ID = re.compile(r"(<id of [^>]+>)")
 
 def show_submissions(args: argparse.Namespace, project: Project, planned: Planned) -> None:
     """Print the commands that submit the first jobs of a plan. Raises: HpcmakeError."""
+    found, later = _sketched(args, project, planned)
+    if args.json:
+        _as_json(found)
+    elif not args.quiet:
+        for line in _lines(found, later, scripts=args.verbose):
+            print(line)
+
+
+def submit_lines(args: argparse.Namespace, project: Project, planned: Planned) -> list[str]:
+    """The command lines that submit the first jobs of a plan. Raises: HpcmakeError."""
+    found, _ = _sketched(args, project, planned)
+    lines = []
+    for _, some in groupby(found, lambda each: each.site.alias):
+        these = list(some)
+        lines += [_shown(_command(each)) for each in these]
+        lines += [_shown(words) for words in _releases(these[0].site, these)]
+    return lines
+
+
+def _sketched(
+    args: argparse.Namespace, project: Project, planned: Planned
+) -> tuple[Sequence[Sketch], int]:
+    """The first submissions of a plan, and how many of its jobs come later."""
     clusters = clusters_for(args.cluster, args.cluster_option)
     clusters.site(args.cluster)
     jobs = as_planned(plan_lines(project, planned, clusters).lines(args.retries))
@@ -44,12 +67,7 @@ def show_submissions(args: argparse.Namespace, project: Project, planned: Planne
     made = drafts_of(clusters, tries_of(jobs, first))
     slice_ = here(".hpcmake", "run-N", "slice-S")
     files = Files(here(), f"{slice_}.jsonl", f"{slice_}.out")
-    found = sketches(clusters, made, plain_names(made), files, _id_of)
-    if args.json:
-        _as_json(found)
-    elif not args.quiet:
-        for line in _lines(found, len(jobs) - len(first), scripts=args.verbose):
-            print(line)
+    return sketches(clusters, made, plain_names(made), files, _id_of), len(jobs) - len(first)
 
 
 def _id_of(site: Site, made: Submission, element: int | None) -> str:

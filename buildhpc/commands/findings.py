@@ -9,6 +9,7 @@ from pathlib import Path
 
 from buildhpc.diagnostics import HpcmakeError, Problem, Span
 from buildhpc.disk import World
+from buildhpc.joblist.load import load_list
 from buildhpc.language.syntax import Tree
 from buildhpc.messages import commands as messages
 from buildhpc.messages import plan as plan_messages
@@ -17,7 +18,7 @@ from buildhpc.plan.jobs import JobMaker
 from buildhpc.plan.model import Job, JobGraph
 from buildhpc.plan.plan import counted
 from buildhpc.plan.recipe import compared_text
-from buildhpc.project import Project, default_targets
+from buildhpc.project import LIST_ENDING, Project, default_targets
 from buildhpc.rules.config import read_settings
 from buildhpc.rules.directives import DIRECTIVES
 from buildhpc.rules.lint import blanks_in_params, lint
@@ -52,7 +53,10 @@ def inspect(pipefile: str, settings: Sequence[str], targets: Sequence[str]) -> F
 
     world = World()
     try:
-        pipeline = load(pipefile, world, parse, read_settings(settings))
+        if pipefile.endswith(LIST_ENDING):
+            pipeline = load_list(pipefile, world, read_settings(settings))
+        else:
+            pipeline = load(pipefile, world, parse, read_settings(settings))
         asked = tuple(targets) or default_targets(pipeline, pipefile)
     except HpcmakeError as error:
         return Findings(error.problems)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from buildhpc.commands.common import warn
+from buildhpc.commands.common import note, warn
 from buildhpc.commands.leftovers import run_folder
 from buildhpc.commands.moving import describer_of, unwatched, watched
 from buildhpc.diagnostics import HpcmakeError
@@ -75,8 +74,10 @@ class Follower:
                 f"run {self._run}: {step.submitted:,} of {len(self._plan.steps):,} jobs submitted;"
                 " `hpcmake status` tells how they are"
             )
+        if (program := getattr(self._args, "reporter", None)) is not None:
+            program.detached(self._run, len(self._plan.steps), step.submitted, refused)
         for text in refused[:3]:
-            print(f"refused: {text}", file=sys.stderr)
+            note(f"refused: {text}")
         return 1 if refused else 0
 
     def _first_step(self) -> Step:
@@ -167,7 +168,7 @@ class Follower:
     def _warn_once(self, text: str) -> None:
         if text not in self._warned:
             self._warned.add(text)
-            print(f"note: {text}", file=sys.stderr)
+            note(f"note: {text}")
 
     def _tell(self, reporter: Reporter) -> None:
         """Tell what became of jobs since the last time, whoever wrote it down."""
@@ -243,15 +244,14 @@ class Follower:
         from buildhpc.run.spec import Recipe
 
         job = self._plan.steps[number].job
-        return JobSpec(job.name, job.rule.name, 1, tuple(job.inputs), (), Recipe("none"))
+        return JobSpec(job.name, job.rule.task, 1, tuple(job.inputs), (), Recipe("none"))
 
     def _say_left(self) -> int:
         """What is said to who leaves; the exit code."""
         left = sum(standing.state in ("queued", "running") for standing in self._seen)
-        print(
+        note(
             f"\nleft run {self._run}: {left:,} jobs go on. `hpcmake status` tells how they are,"
-            " `hpcmake watch` follows them, `hpcmake cancel` stops them",
-            file=sys.stderr,
+            " `hpcmake watch` follows them, `hpcmake cancel` stops them"
         )
         return 128 + (self._left or 0)
 

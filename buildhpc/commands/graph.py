@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,15 @@ def run(args: argparse.Namespace) -> int:
     from buildhpc.project import open_project
 
     project = open_project(find_pipefile(args.file), args.set)
-    drawing = _jobs(project, args.targets) if args.jobs else None
     lines: Iterator[str] = iter(())
-    if drawing is None:
+    if args.jobs:
+        drawing, reasons = draw_jobs(project, args.targets)
+        paint = painter(sys.stdout)
+        notes = {name: paint("yellow", f"stale: {text}") for name, text in reasons.items()}
+        drawing = replace(drawing, notes=notes)
+    else:
         graph = _graph(project, args.targets)
-        drawing = _rules(project.pipeline, graph)
+        drawing = draw_rules(project.pipeline, graph)
         if args.format == "text":
             lines = _described(project.pipeline, drawing, graph)
     for line in lines:
@@ -53,20 +58,17 @@ def _drawn(drawing: Drawing, form: str) -> Iterator[str]:
     return mermaid(drawing) if form == "mermaid" else dot(drawing)
 
 
-def _jobs(project: Project, targets: Sequence[str]) -> Drawing:
-    """The jobs of a build, those that are stale marked. Raises: HpcmakeError."""
+def draw_jobs(project: Project, targets: Sequence[str]) -> tuple[Drawing, dict[str, str]]:
+    """The jobs of a build, and why those of them are stale that are. Raises: HpcmakeError."""
     from buildhpc.plan.choice import Choice
     from buildhpc.state.database import read_state
 
     graph, _, plan = project.plan(Choice(tuple(targets)), read_state(Path.cwd()))
     reasons = {step.job.name: step.reason.text for step in plan.steps}
-    paint = painter(sys.stdout)
     needs = {}
     for job in graph.jobs:
-        makers = (graph.maker.get(path) for path in job.inputs)
-        needs[job.name] = tuple(dict.fromkeys(maker.name for maker in makers if maker))
-    notes = {name: paint("yellow", f"stale: {text}") for name, text in reasons.items()}
-    return Drawing(needs, notes, reasons.keys())
+        needs[job.name] = tuple(other.name for other in graph.before(job))
+    return Drawing(needs, {}, reasons.keys()), reasons
 
 
 def _graph(project: Project, targets: Sequence[str]) -> JobGraph | None:
@@ -86,7 +88,7 @@ def _graph(project: Project, targets: Sequence[str]) -> JobGraph | None:
         return None
 
 
-def _rules(pipeline: Pipeline, graph: JobGraph | None) -> Drawing:
+def draw_rules(pipeline: Pipeline, graph: JobGraph | None) -> Drawing:
     """The rules that the jobs are of; all rules where the jobs cannot be told."""
     if graph is None:
         found = {name: _needed_by_form(pipeline, rule) for name, rule in pipeline.rules.items()}
@@ -94,10 +96,9 @@ def _rules(pipeline: Pipeline, graph: JobGraph | None) -> Drawing:
     needs: dict[str, dict[str, None]] = {job.rule.name: {} for job in graph.jobs}
     for job in graph.jobs:
         names = needs[job.rule.name]
-        for path in job.inputs:
-            maker = graph.maker.get(path)
-            if maker is not None and maker.rule is not job.rule:
-                names[maker.rule.name] = None
+        for other in graph.before(job):
+            if other.rule.name != job.rule.name:
+                names[other.rule.name] = None
     return Drawing({name: tuple(each) for name, each in needs.items()}, {})
 
 

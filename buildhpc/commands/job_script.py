@@ -34,8 +34,8 @@ def job_script(args: argparse.Namespace, finder: Finder, job: Job) -> str:
             raise messages.known_too_late(job.name, job.rule.span) from error
         raise
     request = Request(**{**asked, "options": tuple(asked["options"])})
-    draft = Draft(alias, job.rule.name, request, ((0,),), ())
-    made = Submission(0, last.name if last else label(job.rule.name), 0)
+    draft = Draft(alias, job.rule.task, request, ((0,),), ())
+    made = Submission(0, last.name if last else label(job.rule.task), 0)
     slice_ = here(".hpcmake", "run-N", "slice-S")
     files = Files(here(), f"{slice_}.jsonl", f"{slice_}.out")
     return site.scheduler.script(ask_of(site, draft, made, (), files))

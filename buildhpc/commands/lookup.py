@@ -79,13 +79,19 @@ class Meant:
 class Finder:
     """Finds jobs in the plans that builds of them would make; writes nothing."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        from buildhpc.commands.common import find_pipefile
-        from buildhpc.project import open_project
+    def __init__(self, project: Project) -> None:
         from buildhpc.state.database import read_state
 
         self.state: State | None = read_state(Path.cwd())
-        self.project: Project = open_project(find_pipefile(args.file), args.set)
+        self.project = project
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Finder:
+        """The one for the Pipefile that options mean. Raises: HpcmakeError."""
+        from buildhpc.commands.common import find_pipefile
+        from buildhpc.project import open_project
+
+        return cls(open_project(find_pipefile(args.file), args.set))
 
     def all(self, words: Sequence[str]) -> list[Meant]:
         """What each word means; the words of one job's name are one. Raises: HpcmakeError."""

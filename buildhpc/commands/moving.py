@@ -85,7 +85,7 @@ class _Late:
         project = open_project(options["pipefile"], options["set"])
         details = planned.details()
         outputs: Sequence[str] = details["outputs"]
-        graph = project.graph(Choice((outputs[0] if outputs else planned.rule,)), self._state)
+        graph = project.graph(Choice((outputs[0] if outputs else planned.job,)), self._state)
         found = [job for job in graph.jobs if job.name == planned.job]
         if not found or Recipes(project.pipeline).digest(found[0]) != details["recipe"]:
             raise messages.pipefile_changed(planned.job)

@@ -9,6 +9,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from buildhpc.state.queries import JobRow
 
 _DONE = ("done", "collected")
 
@@ -24,6 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="jobs that are done as well")
 
 
+def is_spared(job: JobRow, args: argparse.Namespace) -> bool:
+    """Whether a job is done, and nothing says that such jobs are meant."""
+    told = args.force or args.state or re.search(r"\bstate\b", args.where or "", re.IGNORECASE)
+    return not told and job.state in _DONE
+
+
 def run(args: argparse.Namespace) -> int:
     """Reset the jobs that are meant; no file is touched. Returns the exit code."""
     from buildhpc.commands.lost import find_lost, show_logs
@@ -35,9 +45,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.dry_run:
             find_lost(state)
     every = picked(state, args, "reset")
-    told = args.force or args.state or re.search(r"\bstate\b", args.where or "", re.IGNORECASE)
-    spare = () if told else _DONE
-    found = [job for job in every if job.state not in spare]
+    found = [job for job in every if not is_spared(job, args)]
     if args.logs:
         show_logs(state, [job.name for job in found])
     none = "no such job"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from buildhpc.project import Project
     from buildhpc.state.database import State
     from buildhpc.state.queries import JobRow, RunRow
 
@@ -39,21 +40,26 @@ def run(args: argparse.Namespace) -> int:
     inbox.glance(Path.cwd())
     state = known_state()
     args.all = args.all or not (args.words or named(args))
-    found = [job for job in picked(state, args, "retry") if job.state in _AGAIN]
+    found = again(picked(state, args, "retry"))
     if not found:
         print("nothing to retry: no such job failed, was skipped, cancelled or lost")
         return 0
     if args.dry_run:
         show_some("would retry", [job.name for job in found])
         return 0
-    taken = set() if args.cluster else _taken_back(state, found)
+    taken = set() if args.cluster else taken_back(state, found)
     rest = [job for job in found if job.name not in taken]
     if taken and not args.quiet:
         show_some("submitted again:", sorted(taken))
     return _new_run(args, state, rest) if rest else 0
 
 
-def _taken_back(state: State, jobs: Sequence[JobRow]) -> set[str]:
+def again(jobs: Sequence[JobRow]) -> list[JobRow]:
+    """Those of the jobs that can be retried."""
+    return [job for job in jobs if job.state in _AGAIN]
+
+
+def taken_back(state: State, jobs: Sequence[JobRow]) -> set[str]:
     """The jobs that runs on clusters which go on have taken back, and submitted."""
     from buildhpc.commands.moving import advance_of, clusters_of
     from buildhpc.state import cluster_runs
@@ -70,12 +76,23 @@ def _taken_back(state: State, jobs: Sequence[JobRow]) -> set[str]:
 def _new_run(args: argparse.Namespace, state: State, jobs: Sequence[JobRow]) -> int:
     """Build what the jobs make."""
     from buildhpc.cli import main
+    from buildhpc.commands.common import find_pipefile
+    from buildhpc.project import open_project
+
+    last = last_run(state, jobs)
+    before = last.options if last else {}
+    pipefile = find_pipefile(args.file or before.get("pipefile") or None)
+    project = open_project(pipefile, args.set or before.get("set", ()))
+    return main([*_options(args, last), "--", *targets_of(project, state, last, jobs)])
+
+
+def last_run(state: State, jobs: Sequence[JobRow]) -> RunRow | None:
+    """The run that tried any of the jobs last."""
     from buildhpc.state.queries import runs
 
     # One that was skipped has no run of its own, and what it needs has.
     tried = max((job.run for job in jobs if job.run is not None), default=None)
-    last = next((each for each in reversed(runs(state)) if tried in (None, each.id)), None)
-    return main([*_options(args, last), *_targets(args, state, last, jobs)])
+    return next((each for each in reversed(runs(state)) if tried in (None, each.id)), None)
 
 
 def _options(args: argparse.Namespace, last: RunRow | None) -> list[str]:
@@ -97,18 +114,13 @@ def _options(args: argparse.Namespace, last: RunRow | None) -> list[str]:
     return words
 
 
-def _targets(
-    args: argparse.Namespace, state: State, last: RunRow | None, jobs: Sequence[JobRow]
+def targets_of(
+    project: Project, state: State, last: RunRow | None, jobs: Sequence[JobRow]
 ) -> list[str]:
     """A file, or a rule, for each of the jobs, as far as the Pipefile still has them."""
-    from buildhpc.commands.common import find_pipefile
     from buildhpc.plan.choice import Choice
-    from buildhpc.project import open_project
 
-    before = last.options if last else {}
-    pipefile = find_pipefile(args.file or before.get("pipefile"))
-    project = open_project(pipefile, args.set or before.get("set", ()))
     graph = project.graph(Choice(last.targets if last else ()), state)
     names = {job.name for job in jobs}
     made = [job for job in graph.jobs if job.name in names]
-    return ["--", *(f"./{job.outputs[0]}" if job.outputs else job.rule.name for job in made)]
+    return [f"./{job.outputs[0]}" if job.outputs else job.rule.name for job in made]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import shlex
 import socket
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing, suppress
@@ -23,7 +21,7 @@ from buildhpc.commands.checks import (
     check_values,
     limits_of,
 )
-from buildhpc.commands.common import find_pipefile, fold_receipts, warn
+from buildhpc.commands.common import command_line, fold_receipts, note, warn
 from buildhpc.commands.leftovers import (
     remove_files,
     remove_tree,
@@ -85,8 +83,8 @@ class Session:
         self._project = project
         self._choice = choice
         self._state: State = open_state(Path.cwd(), warn)
-        options = {"jobs": args.jobs, "pipefile": find_pipefile(args.file), "set": args.set}
-        info = RunInfo(shlex.join(sys.argv), tuple(args.targets), options)
+        options = {"jobs": args.jobs, "pipefile": project.pipefile, "set": args.set}
+        info = RunInfo(command_line(args), tuple(args.targets), options)
         self._recorder = Recorder(self._state, info)
         self._limits: Limits = limits_of(args)
         self._failed: list[FailedJob] = []
@@ -116,7 +114,7 @@ class Session:
                 return 0
         if not self._args.quiet:
             for line in edited_lines(plan.edited):
-                print(line, file=sys.stderr)
+                note(line)
         message = self._describer("plan").message
         reporter = reporter_for(self._args, plan, self._recorder.id, message)
         try:
@@ -246,7 +244,7 @@ class Session:
         job = _job(work, event.job)
         spec, outcome = event.spec, event.outcome
         if spec is None:
-            spec = JobSpec(event.job, job.rule.name, 1, job.inputs, (), Recipe("none"))
+            spec = JobSpec(event.job, job.rule.task, 1, job.inputs, (), Recipe("none"))
         if outcome.state == "done":
             record, text, changed = work.record(job)
             self._settle(record, changed)
@@ -395,4 +393,4 @@ def _job(work: PlanWork, name: str) -> Job:
 
 
 def _tell_aside(path: str, moved: str) -> None:
-    print(f"kept: `{path}` was changed by hand; it is now `{moved}`", file=sys.stderr)
+    note(f"kept: `{path}` was changed by hand; it is now `{moved}`")

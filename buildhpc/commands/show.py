@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from buildhpc.commands.lookup import Finder
 
     fold_receipts()
-    finder = Finder(args)
+    finder = Finder.of(args)
     paint = painter(sys.stdout)
     for number, meant in enumerate(_meant(args, finder)):
         if args.script:
@@ -119,7 +119,7 @@ def _facts(finder: Finder, meant: Meant) -> dict[str, Any]:
     said = notes.said(finder.state, [each.id for each in attempts]) if finder.state else {}
     return {
         "job": job.name,
-        "rule": job.rule.name,
+        "rule": job.rule.task,
         "place": job.rule.span.place,
         "wildcards": dict(zip(job.rule.wildcards, job.values, strict=True)),
         "state": rows[0].state if rows else None,

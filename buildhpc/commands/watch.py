@@ -33,21 +33,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Follow until no run on a cluster is left. Returns the exit code. Raises: HpcmakeError."""
+    code = follow_runs(args.every, args.times, _nothing if args.quiet else _shower())
+    if code is None and not args.quiet:
+        print("nothing to watch: no run is on a cluster")
+    return code or 0
+
+
+def follow_runs(every: str | None, times: int | None, show: Callable[[State], None]) -> int | None:
+    """Follow until no run on a cluster is left; the exit code, None where there was none.
+
+    every: how often to look; None: as the site says. times: at most so often. show: called after
+    each look. Raises: HpcmakeError.
+    """
     from buildhpc.commands.common import seconds_of, warn
     from buildhpc.commands.moving import advance_of, clusters_of
     from buildhpc.state import cluster_runs
     from buildhpc.state.database import open_state
 
-    every_s = seconds_of("--every", args.every) if args.every else None
+    every_s = seconds_of("--every", every) if every else None
     state = open_state(Path.cwd(), warn)
     runs = cluster_runs.open_cluster_runs(state)
     if not runs:
-        if not args.quiet:
-            print("nothing to watch: no run is on a cluster")
-        return 0
+        return None
     advance = advance_of(state, clusters_of(cluster_runs.options(state, runs[0])))
-    show = _nothing if args.quiet else _shower()
-    _watch(state, advance, every_s, args.times, show)
+    _watch(state, advance, every_s, times, show)
     return _code(state, runs)
 
 
@@ -59,6 +68,7 @@ def _watch(
     show: Callable[[State], None],
 ) -> None:
     """Look and take on, until no run is left."""
+    from buildhpc.commands.common import note
     from buildhpc.commands.moving import watched
     from buildhpc.state import cluster_runs, receipts
 
@@ -79,7 +89,7 @@ def _watch(
                 advance.step(look=look)
             except HpcmakeError as error:
                 if not warned:
-                    print(error, file=sys.stderr)
+                    note(str(error))
                 warned = True
             generation = state.generation()
             show(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from buildhpc.show.text import Paint, clock, painter
@@ -12,6 +12,7 @@ from buildhpc.show.text import Paint, clock, painter
 if TYPE_CHECKING:
     from buildhpc.commands.lookup import Finder, Meant
     from buildhpc.plan.model import Job, Reason
+    from buildhpc.project import Project
     from buildhpc.state.overview import JobNow
 
 _USERS = 10
@@ -28,16 +29,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain each target. Raises: HpcmakeError."""
+    from buildhpc.commands.common import find_pipefile
+    from buildhpc.project import open_project
+
+    project = open_project(find_pipefile(args.file), args.set)
+    for line in explain(project, args.targets, painter(sys.stdout)):
+        print(line)
+    return 0
+
+
+def explain(
+    project: Project, targets: Sequence[str], paint: Paint = lambda _, text: text
+) -> Iterator[str]:
+    """Why targets would or would not be made, line by line. Raises: HpcmakeError."""
     from buildhpc.commands.lookup import Finder
 
-    finder = Finder(args)
-    teller = _Teller(finder, painter(sys.stdout))
-    for number, meant in enumerate(finder.all(args.targets)):
+    finder = Finder(project)
+    teller = _Teller(finder, paint)
+    for number, meant in enumerate(finder.all(targets)):
         if number:
-            print()
-        for line in teller.lines(meant):
-            print(line)
-    return 0
+            yield ""
+        yield from teller.lines(meant)
 
 
 class _Teller:
@@ -188,9 +200,7 @@ class _Teller:
 
     def _name_only(self, meant: Meant, job: Job, reasons: Mapping[str, Reason]) -> Iterator[str]:
         """A rule that only names its inputs: what of them is stale."""
-        makers = dict.fromkeys(
-            maker for path in job.inputs if (maker := meant.graph.maker.get(path)) is not None
-        )
+        makers = meant.graph.before(job)
         stale = [maker for maker in makers if maker.name in reasons]
         name = self._paint("bold", job.name)
         if not stale:

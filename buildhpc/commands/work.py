@@ -200,7 +200,7 @@ class PlanWork:
 def to_claim(job: Job) -> JobToClaim:
     """A job as the state is told of it."""
     wildcards = dict(zip(job.rule.wildcards, job.values, strict=True))
-    return JobToClaim(job.name, job.rule.name, wildcards)
+    return JobToClaim(job.name, job.rule.task, wildcards)
 
 
 class TempKeeper:

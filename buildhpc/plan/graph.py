@@ -17,13 +17,12 @@ from buildhpc.plan.index import Candidate, PatternIndex
 from buildhpc.plan.jobs import JobMaker, input_span
 from buildhpc.plan.makers import makers_of
 from buildhpc.plan.model import Job, JobGraph
+from buildhpc.plan.paths import NAME_MAX, possible, stand_in, stands_for
 from buildhpc.rules.model import Pipeline, Rule
 from buildhpc.rules.scope import bound
 
 # A rule that feeds itself (`{x}` from `{x}.gz`) is passed over once the path grew this much.
 _GROWTH = 32
-_NAME_MAX = 255
-_PATH_MAX = 4095
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,7 @@ class GraphBuilder:
         self._lengths: dict[int, list[int]] = {}
         self._inside: dict[str, Job] = {}
         self._passed_over = False
+        self._ordered = any(rule.after for rule in pipeline.rules.values())
 
     def build(self, targets: Iterable[str]) -> JobGraph:
         """All jobs for `targets`: paths, or names of rules. Raises: HpcmakeError."""
@@ -109,7 +109,8 @@ class GraphBuilder:
         makers = makers_of(jobs, folders=self._index.has_directories)
         makers.update(self._inside)
         self._known.clear()
-        return JobGraph(tuple(jobs), makers, self._inside, tuple(paths), tuple(roots))
+        named = {job.name: job for job in jobs if not job.outputs} if self._ordered else {}
+        return JobGraph(tuple(jobs), makers, self._inside, tuple(paths), tuple(roots), named)
 
     def _target(self, target: str) -> Job | str:
         rule = self._pipeline.rules.get(target)
@@ -130,7 +131,7 @@ class GraphBuilder:
             raise messages.wildcard_target(rule.name, str(pattern), example, rule.span)
         patterns = rule.patterns()
         # A path that no file can have stands for a rule that makes none.
-        path = str(patterns[0]) if patterns else f"\0{rule.name}"
+        path = str(patterns[0]) if patterns else stand_in(rule.name)
         result = self._known.get(path)
         if not isinstance(result, Job):
             frame = _Frame(path, (Candidate(0, rule, (), patterns[0] if patterns else None),))
@@ -152,8 +153,10 @@ class GraphBuilder:
             options = [option for option in options if option.rule.name == path.pin]
         if not options and self._index.has_directories:
             options = self._index.folder_makers(path)
-        if options and len(path) > _NAME_MAX and not _possible(path):
+        if options and len(path) > NAME_MAX and not possible(path):
             options = []
+        if not options and (name := stands_for(path)) is not None:
+            options = [Candidate(0, self._pipeline.rules[name], (), None)]
         if not options:
             self._known[path] = _SOURCE if path in self._exists else _Failure(path)
             return None
@@ -189,7 +192,7 @@ class GraphBuilder:
     def _have_inputs(self, job: Job, frame: _Frame, stack: list[_Frame]) -> bool:
         """Whether all inputs of a frame's job can be had; an open one is put on the stack."""
         known = self._known
-        inputs = job.inputs
+        inputs = job.inputs if not job.after else job.needs()
         for at in range(frame.at, len(inputs)):
             path = inputs[at]
             state = known.get(path)
@@ -282,7 +285,7 @@ class GraphBuilder:
                 return
             for output in job.outputs:
                 self._known.setdefault(output, job)
-            if path not in job.outputs and not path.startswith("\0"):
+            if path not in job.outputs and stands_for(path) is None:
                 self._inside[path] = job
             return
         failure = frame.failure or _Failure(path)
@@ -321,7 +324,7 @@ class GraphBuilder:
             job = todo.pop()
             if isinstance(job, Job) and job not in needed:
                 needed.add(job)
-                todo.extend(known[path] for path in job.inputs)
+                todo.extend(known[path] for path in job.needs())
         return [job for job in self._order if job in needed]
 
     def _explain(self, failure: _Failure, rule: Rule | None) -> HpcmakeError:
@@ -331,7 +334,7 @@ class GraphBuilder:
         while failure.cause is not None:
             assert failure.job is not None
             job = failure.job
-            path = "" if failure.path.startswith("\0") else failure.path
+            path = "" if stands_for(failure.path) is not None else failure.path
             chain.insert(0, (job.rule.name, path))
             failure = failure.cause
         span = rule.span if rule else None
@@ -369,11 +372,6 @@ def _asked_paths(target: Job | str) -> tuple[str, ...]:
     if isinstance(target, str):
         return (target,)
     return target.outputs if target.outputs or target.rule.recipe else target.inputs
-
-
-def _possible(path: str) -> bool:
-    """Whether a file system could hold a file of this name."""
-    return len(path) <= _PATH_MAX and all(len(name) <= _NAME_MAX for name in path.split("/"))
 
 
 def _root(failure: _Failure) -> _Failure:

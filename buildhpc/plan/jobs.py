@@ -60,11 +60,14 @@ class JobMaker:
     def _computed(self, rule: Rule, values: tuple[str, ...], outputs: tuple[str, ...]) -> Job:
         scope = JobScope(self._pipeline, rule, values)
         paths = list(scope["input"]) + self._implicit(rule, scope)
+        first = [self._pipeline.rules[name] for name in rule.after]
+        paths += [str(path) for other in first for path in other.patterns() if path not in paths]
         flagged = [path for path in paths if isinstance(path, Path)]
         if flagged:
             # A pin is looked at when the path is settled; flags are kept beside the paths.
             paths = [p if isinstance(p, Path) and p.pin else str(p) for p in paths]
         job = Job(rule, values, outputs, tuple(paths))
+        job.after = tuple(other.name for other in first if not other.outputs)
         if flagged:
             job.ancient = frozenset(str(p) for p in flagged if "ancient" in p.flags)
             job.content = frozenset(str(p) for p in flagged if "content" in p.flags)
@@ -77,7 +80,10 @@ class JobMaker:
             return []
         if recipe.kind == "script":
             return [script_path(rule, scope)]
-        module = str(recipe.value(scope)).partition(":")[0].replace(".", "/")
+        module = str(recipe.value(scope)).partition(":")[0]
+        if module.endswith(".py"):
+            return []  # of that file the function alone counts
+        module = module.replace(".", "/")
         choices = [
             normal(f"{folder}/{module}{ending}")
             for folder in (".", rule.folder)
@@ -106,7 +112,7 @@ def input_span(pipeline: Pipeline, job: Job, path: str) -> InputItem | None:
 def _forms(rule: Rule) -> _Forms:
     outputs = tuple(pattern.format(rule.wildcards) for pattern in rule.patterns())
     makes = [item.make for item in rule.inputs]
-    computed = rule.recipe is not None and rule.recipe.value is not None
+    computed = bool(rule.after) or (rule.recipe is not None and rule.recipe.value is not None)
     known = [make for make in makes if make is not None]
     inputs = tuple(known) if not computed and len(known) == len(makes) else None
     plain = len(rule.wildcards) == 1 and all(normal(m("x")) == m("x") for m in inputs or ())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from buildhpc.plan.paths import stand_in
 from buildhpc.rules.model import Rule
 
 # One for all jobs: an empty set takes 216 bytes.
@@ -20,9 +21,20 @@ class Job:
     inputs, outputs: paths relative to the working folder, in the order written.
     ancient, content: the inputs whose time does not count; that are compared by content.
     temp: the outputs that are removed once nothing needs them.
+    after: names of jobs without outputs that must be done first.
     """
 
-    __slots__ = ("ancient", "content", "inputs", "name", "outputs", "rule", "temp", "values")
+    __slots__ = (
+        "after",
+        "ancient",
+        "content",
+        "inputs",
+        "name",
+        "outputs",
+        "rule",
+        "temp",
+        "values",
+    )
 
     def __init__(
         self,
@@ -37,9 +49,14 @@ class Job:
         self.inputs = inputs
         self.name = job_name(rule.name, rule.wildcards, values)
         self.ancient = self.content = self.temp = _NONE
+        self.after: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Job({self.name!r})"
+
+    def needs(self) -> tuple[str, ...]:
+        """The inputs, and what stands for the jobs that it comes after."""
+        return (*self.inputs, *map(stand_in, self.after))
 
 
 def job_name(rule: str, wildcards: tuple[str, ...], values: tuple[str, ...]) -> str:
@@ -117,6 +134,7 @@ class JobGraph:
     maker: path -> the job that makes it; a source has no entry.
     inside: path inside another job's folder -> that job; part of `maker`.
     targets: the paths asked for. roots: the jobs asked for.
+    named: the jobs that others are `after`, by their names.
     """
 
     jobs: tuple[Job, ...]
@@ -124,3 +142,9 @@ class JobGraph:
     inside: Mapping[str, Job]
     targets: tuple[str, ...]
     roots: tuple[Job, ...]
+    named: Mapping[str, Job] = field(default_factory=dict)
+
+    def before(self, job: Job) -> list[Job]:
+        """The jobs that must be done before `job`, each once."""
+        made = [other for path in job.inputs if (other := self.maker.get(path)) is not None]
+        return list(dict.fromkeys([*made, *(self.named[name] for name in job.after)]))

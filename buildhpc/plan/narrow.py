@@ -29,15 +29,15 @@ def narrowed(graph: JobGraph, choice: Choice, pipeline: Pipeline) -> JobGraph:
     # What `--until` stops at is what was asked for: its temp outputs stay.
     ends = [path for job in jobs if job.rule.name in choice.until for path in job.outputs]
     targets = tuple(dict.fromkeys([*graph.targets, *ends]))
-    return JobGraph(jobs, maker, inside, targets, roots)
+    named = {name: job for name, job in graph.named.items() if job in kept}
+    return JobGraph(jobs, maker, inside, targets, roots, named)
 
 
 def _without(jobs: tuple[Job, ...], graph: JobGraph, rules: tuple[str, ...]) -> tuple[Job, ...]:
     """The jobs but for those of `rules` and what depends on them."""
     left_out: set[Job] = set()
     for job in jobs if rules else ():
-        makers = (graph.maker.get(path) for path in job.inputs)
-        if job.rule.name in rules or any(maker in left_out for maker in makers):
+        if job.rule.name in rules or any(other in left_out for other in graph.before(job)):
             left_out.add(job)
     return tuple(job for job in jobs if job not in left_out) if left_out else jobs
 
@@ -52,6 +52,5 @@ def _up_to(jobs: tuple[Job, ...], graph: JobGraph, rules: tuple[str, ...]) -> tu
     needed: set[Job] = set()
     for job in reversed(jobs):
         if job.rule.name in rules or job in needed:
-            makers = [graph.maker.get(path) for path in job.inputs]
-            needed.update([job, *(maker for maker in makers if maker is not None)])
+            needed.update([job, *graph.before(job)])
     return tuple(job for job in jobs if job in needed)

@@ -110,6 +110,9 @@ def _predecessors(job: Job, graph: JobGraph, planned: Mapping[Job, Reason]) -> t
         other = maker.get(path)
         if other is not None and other in planned:
             found[other.name] = None
+    for name in job.after:
+        if graph.named[name] in planned:
+            found[name] = None
     return tuple(found)
 
 

@@ -86,7 +86,7 @@ def compared_text(pipeline: Pipeline, job: Job) -> str:
         text = rule.recipe.text
     else:
         assert rule.recipe.value is not None
-        text = f"{rule.recipe.kind}: {rule.recipe.value(scope)}\n"
+        text = f"{rule.recipe.kind}: {rule.recipe.value(scope)}\n{rule.recipe.text}"
     lines = [text]
     for name in _COMPARED:
         if name not in rule.directives or (name == "args" and rule.recipe.kind == "shell"):

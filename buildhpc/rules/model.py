@@ -44,7 +44,8 @@ class RecipeCode:
     """What the jobs of a rule do, before anything is filled in.
 
     parts: of a `shell` block: literal text and slots.
-    text: of a `python` block. value: of `script` and `call`: gives the path or `module:function`.
+    text: of a `python` block; of a `call` the function's own text, where that is what counts of
+        its file. value: of `script` and `call`: gives the path or `module:function`.
     """
 
     kind: Literal["shell", "script", "python", "call"]
@@ -73,6 +74,8 @@ class Rule:
     folder: of its Pipefile, relative to the working folder.
     order: its place among all rules.
     one_path: exactly one path leads to each of its jobs.
+    after: rules without wildcards whose jobs are done first, though no `input` names a file of
+        theirs. streams: what goes to stderr has a file of its own beside the `log`.
     """
 
     name: str
@@ -86,6 +89,13 @@ class Rule:
     folder: str
     order: int
     one_path: bool
+    after: tuple[str, ...] = ()
+    streams: bool = False
+
+    @property
+    def task(self) -> str:
+        """What its jobs are counted under: of `map/s1` in a job list, `map`."""
+        return self.name.rpartition("/")[0] or self.name
 
     def patterns(self) -> list[Pattern]:
         """The patterns of all outputs, in the order written."""
@@ -110,6 +120,8 @@ class Pipeline:
     constants: `let` values, `config`, helpers, as they are at the end of the file.
     files: every file that was read, with the bytes' digest: what a cache hangs on.
     warnings: problems that do not stop a build, for `check`.
+    default: the rules that are meant where no target is given; empty: `all`, or the first.
+    logging: `file` and `level` of what functions log; empty: nothing is said.
     """
 
     rules: Mapping[str, Rule]
@@ -118,3 +130,5 @@ class Pipeline:
     handlers: Sequence[Handler] = ()
     lets: Mapping[str, Span] = field(default_factory=dict)
     warnings: Sequence[Any] = ()
+    default: tuple[str, ...] = ()
+    logging: Mapping[str, str] = field(default_factory=dict)

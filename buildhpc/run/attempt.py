@@ -59,7 +59,7 @@ class NotStartedError(Exception):
         super().__init__(text)
 
 
-def spawn(command: Command, stdin: int, log: int) -> int:
+def spawn(command: Command, stdin: int, log: int, err: int) -> int:
     """Start a command as the leader of a new process group; its pid.
 
     Raises: NotStartedError
@@ -73,7 +73,7 @@ def spawn(command: Command, stdin: int, log: int) -> int:
             file_actions=(
                 (os.POSIX_SPAWN_DUP2, stdin, 0),
                 (os.POSIX_SPAWN_DUP2, log, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
+                (os.POSIX_SPAWN_DUP2, err, 2),
             ),
             setpgroup=0,
             setsigmask=(),

@@ -130,11 +130,14 @@ class Attempts:
             command = self._commands.command(spec, slot.name)
             log = spec.log if spec.log and not spec.own_log else slot.log
             log_fd = open_log(log)
+            err_fd = log_fd
             try:
-                pid = spawn(command, self._null, log_fd)
+                err_fd = open_log(spec.err) if spec.err else log_fd
+                pid = spawn(command, self._null, log_fd, err_fd)
             finally:
-                with contextlib.suppress(OSError):  # nothing was written, and the job runs
-                    os.close(log_fd)
+                for fd in {log_fd, err_fd}:
+                    with contextlib.suppress(OSError):  # nothing was written, and the job runs
+                        os.close(fd)
         except OSError as error:
             where = str(error.filename or self._scratch)
             text = messages.refused("write", where, error.strerror or str(error))
@@ -269,6 +272,8 @@ class Attempts:
         return True
 
     def _kept_log(self, running: Running) -> str | None:
+        if running.spec.err and _size(running.spec.err) and not _size(running.log):
+            return running.spec.err
         if running.log != running.slot.log:
             return running.log
         if not _size(running.log):

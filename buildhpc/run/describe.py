@@ -134,7 +134,7 @@ class Describer:
         recipe = self._recipe(job, scope)
         return JobSpec(
             name=job.name,
-            rule=job.rule.name,
+            rule=job.rule.task,
             attempt=attempt,
             inputs=tuple(map(str, job.inputs)),
             outputs=outputs,
@@ -144,6 +144,7 @@ class Describer:
             env={name: str(plain(v)) for name, v in scope.named("env").items()},
             log=log,
             own_log=log is not None and _uses_log(job),
+            err=_beside(log) if job.rule.streams and log is not None else None,
             data=self._data(job, scope, log),
             token=token,
         )
@@ -195,13 +196,15 @@ class Describer:
 
     def _data(self, job: Job, scope: JobScope, log: str | None) -> dict[str, Any]:
         data: dict[str, Any] = {
-            "rule": job.rule.name,
+            "rule": job.rule.task,
             "wildcards": dict(zip(job.rule.wildcards, job.values, strict=True)),
             "input": scope["input"].document(),
             "output": scope["output"].document(),
             "params": plain_values(scope.named("params")),
             "log": log,
         }
+        if self._pipeline.logging:
+            data["logging"] = self._pipeline.logging
         if job.rule.recipe is not None and job.rule.recipe.kind in _PYTHON_RECIPES:
             if self._config is None:
                 config = self._pipeline.constants.get("config")
@@ -215,6 +218,11 @@ def _words(scope: JobScope, site: Mapping[str, Any]) -> tuple[str, ...]:
     if "options" in site:
         return tuple(site["options"])
     return tuple(word for text in scope.many("options") for word in shlex.split(text))
+
+
+def _beside(log: str) -> str:
+    """The file for stderr beside that for stdout."""
+    return f"{log.removesuffix('.out')}.err"
 
 
 def _uses_log(job: Job) -> bool:

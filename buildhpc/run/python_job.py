@@ -117,10 +117,42 @@ def _run_call(target: str, folder: str) -> None:
     sys.path[0:1] = _folders(folder)
     module, _, function = target.partition(":")
     sys.argv = [target]
-    called: Any = importlib.import_module(module)
+    _log_as(_document().get("logging"))
+    called: Any = _load(module) if module.endswith(".py") else importlib.import_module(module)
     for part in function.split("."):
         called = getattr(called, part)
     called(**_document().get("args", {}))
+
+
+def _load(path: str) -> Any:
+    """The file at `path` as a module: one that is run, or that builds the list of its jobs."""
+    import importlib.util
+
+    name = os.path.splitext(os.path.basename(path))[0]
+    spec: Any = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    os.environ["HPCMAKE_IMPORTING"] = path  # what runs a list here would run itself again
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del os.environ["HPCMAKE_IMPORTING"]
+    return module
+
+
+def _log_as(said: Any) -> None:
+    """Have what the job logs go to its own output, and to the file of all jobs if there is one."""
+    if not said:
+        return
+    import logging
+
+    name = _document()["name"].replace("%", "%%")
+    own = logging.StreamHandler()
+    shared = logging.FileHandler(said["file"], delay=True)
+    own.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    words = "%(asctime)s %(levelname)s " + name + " %(name)s: %(message)s"
+    shared.setFormatter(logging.Formatter(words))
+    logging.basicConfig(level=said["level"], handlers=[own, shared])
 
 
 def _folders(folder: str) -> list[str]:

@@ -74,6 +74,7 @@ class JobSpec:
         from name to path or list of paths, in the order written; there a path without a name
         has its index as text for a name.
     token: what tells the private names of `atomic` outputs of this attempt from all others.
+    err: the file that stderr goes to; None: where stdout goes.
     """
 
     name: str
@@ -89,6 +90,7 @@ class JobSpec:
     own_log: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
     token: str = ""
+    err: str | None = None
 
     def to_json(self) -> str:
         """The spec as one JSON document."""

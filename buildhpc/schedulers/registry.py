@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import cast
@@ -33,6 +35,8 @@ def scheduler(name: str, switches: Switches) -> Scheduler:
     if name in ADAPTERS:
         module, _, attribute = ADAPTERS[name].partition(":")
         found = getattr(import_module(module), attribute)
+    elif ":" in name:
+        found = _own(name)
     else:
         found = _installed(name)
     _check(name, switches, getattr(found, "switches", ()))
@@ -61,6 +65,22 @@ def _installed(name: str) -> object:
         return points[name].load()
     except (ImportError, AttributeError) as error:
         raise messages.broken_scheduler(name, points[name].value, str(error)) from error
+
+
+def _own(name: str) -> object:
+    """An adapter of the user's own: `module:Class` or `FILE.py:Class` from the working folder."""
+    module, _, attribute = name.partition(":")
+    try:
+        if module.endswith(".py"):
+            from runpy import run_path
+
+            return run_path(module)[attribute]
+        here = os.getcwd()
+        if here not in sys.path:
+            sys.path.insert(0, here)
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, KeyError, OSError) as error:
+        raise messages.broken_scheduler(name, name, str(error)) from error
 
 
 def _check(name: str, switches: Switches, known: Collection[str]) -> None:

@@ -97,7 +97,7 @@ class JsonLines:
 
     def _about(self, job: str) -> dict[str, object]:
         found = self._steps[job].job
-        return {"job": job, "rule": found.rule.name, "outputs": found.outputs}
+        return {"job": job, "rule": found.rule.task, "outputs": found.outputs}
 
 
 def _tell(event: str, **fields: object) -> None:

@@ -148,7 +148,7 @@ class LiveView:
 
     def __init__(self, plan: Plan, wording: Wording) -> None:
         self._wording = wording
-        self._progress = Progress(Counter(step.job.rule.name for step in plan.steps))
+        self._progress = Progress(Counter(step.job.rule.task for step in plan.steps))
         self._begun_s = time.monotonic()
         self._drawn_s = 0.0
         self._changed = True

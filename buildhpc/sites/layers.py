@@ -42,7 +42,8 @@ class Sites:
         Raises: HpcmakeError.
         """
         said = self._layer.values.get("cluster", {})
-        if alias not in said and alias not in ADAPTERS and not installed(alias):
+        own = any(each.alias == alias and each.name == "scheduler" for each in self._options)
+        if not own and alias not in said and alias not in ADAPTERS and not installed(alias):
             raise messages.unknown_cluster(alias, self.names(), self._files)
         layer, partition = self._layer, ""
         for option in self._options:

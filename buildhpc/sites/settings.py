@@ -249,7 +249,12 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def installed(name: str) -> bool:
-    """Whether a package that is installed brings a scheduler of this name."""
+    """Whether a package that is installed brings a scheduler of this name.
+
+    One of the user's own, `module:Class`, is looked for when it is needed.
+    """
+    if ":" in name:
+        return True
     from importlib.metadata import entry_points
 
     return any(each.name == name for each in entry_points(group=ENTRY_POINTS))

@@ -1,0 +1,120 @@
+"""The options of calls, by the names that the command line has for them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from buildhpc.schedulers.protocol import Scheduler, Switches
+
+
+class What(TypedDict, total=False):
+    """Which jobs are meant, and which of them have to run.
+
+    force: make the targets anew, fresh or not; force_all: everything; force_rules: all jobs of
+    these rules. until: go no further than these rules; omit: leave these rules out, and what
+    needs them. content: inputs are compared by content, not by time and size. unprotect: let
+    protected outputs be made anew.
+    """
+
+    force: bool
+    force_all: bool
+    force_rules: Sequence[str]
+    until: Sequence[str]
+    omit: Sequence[str]
+    content: bool
+    unprotect: bool
+
+
+class How(What, total=False):
+    """How a run goes, besides which jobs are meant; see `What`.
+
+    jobs: cores to use here; 0: all of them (default: 1). limits: what of `mem`, `gpus` or a
+    resource of your own all jobs together may take here, e.g. `{"mem": "8G"}`. keep_going: after
+    a failure, go on with what does not need it. retries: try every failed job again so often.
+    keep_incomplete: leave what a failed job made. latency_s: seconds to wait for a file server to
+    show an output (default: 5). cluster_options: over what hpcmake.toml says of the cluster, e.g.
+    `{"partition": "long"}`. scheduler: the adapter of the cluster, a class of your own.
+    """
+
+    jobs: int
+    limits: Mapping[str, str | int]
+    keep_going: bool
+    retries: int
+    keep_incomplete: bool
+    latency_s: float
+    cluster_options: Mapping[str, str | int]
+    scheduler: Callable[[Switches], Scheduler]
+
+
+class Which(TypedDict, total=False):
+    """Which jobs of the past are meant: those for which all that is given holds.
+
+    where: a condition as `--where` takes it, e.g. `"rule = 'map' and wall_s > 3600"`.
+    state: e.g. `failed`. run: jobs that this run has or had.
+    """
+
+    where: str
+    state: str
+    run: int
+
+
+def build_args(
+    targets: Sequence[str],
+    file: str | None,
+    settings: Sequence[str],
+    how: How | What,
+    cluster: str | None = None,
+) -> argparse.Namespace:
+    """What the command line would make of these options. Raises: HpcmakeError."""
+    from buildhpc.cli import build_parser
+    from buildhpc.joblist.entries import caller
+    from buildhpc.joblist.functions import reference
+
+    args = build_parser().parse_args([])
+    args.targets, args.file, args.set = list(targets), file, list(settings)
+    args.quiet, args.cluster = True, cluster
+    known = {
+        **{"force_rules": "force_rule", "latency_s": "latency"},
+        **{name: name for name in (*_SAME, "force", "force_all", "until", "omit", "unprotect")},
+    }
+    given: dict[str, Any] = dict(how)
+    for name, value in given.items():
+        if name in known:
+            setattr(args, known[name], value)
+    args.check = "content" if given.get("content") else "stamp"
+    args.limit = [f"{name}={value}" for name, value in given.get("limits", {}).items()]
+    options = dict(given.get("cluster_options", {}))
+    if "scheduler" in given:
+        found = reference("the scheduler", given["scheduler"], caller())
+        options[f"{cluster}.scheduler"] = found.target
+    args.cluster_option = [f"{name}={value}" for name, value in options.items()]
+    _refuse_unknown(given, {*How.__annotations__, *What.__annotations__})
+    return args
+
+
+_SAME = ("jobs", "keep_going", "retries", "keep_incomplete")
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: set[str]) -> None:
+    from buildhpc.messages import api as messages
+
+    for name in given:
+        if name not in known:
+            raise messages.unknown_option(name, known)
+
+
+def pick_args(
+    words: Sequence[str], every: bool, file: str | None, settings: Sequence[str], which: Which
+) -> argparse.Namespace:
+    """What the command line would make of words and options that choose jobs.
+
+    Raises: HpcmakeError
+    """
+    _refuse_unknown(which, set(Which.__annotations__))
+    return argparse.Namespace(
+        **{"words": list(words), "file": file, "set": list(settings), "all": every},
+        **{name: which.get(name) for name in Which.__annotations__},
+    )

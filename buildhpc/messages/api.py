@@ -1,0 +1,37 @@
+"""Problems of calls from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from buildhpc.diagnostics import HpcmakeError, Note, Problem, nearest
+
+
+def _error(slug: str, text: str, *notes: Note) -> HpcmakeError:
+    return HpcmakeError(Problem(slug, text, None, notes))
+
+
+def unknown_option(name: str, known: Iterable[str]) -> HpcmakeError:
+    """A keyword argument that a call does not have."""
+    names = sorted(known)
+    close = nearest(name, names)
+    cure = f"the nearest is `{close[0]}`" if close else f"there are {', '.join(names)}"
+    return _error("bad-option", f"there is no option `{name}`", Note("help", cure))
+
+
+def jobs_failed(names: Iterable[str], status: str) -> HpcmakeError:
+    """`Result.check` of a run that is not done."""
+    failed = list(names)
+    text = f"the run is {status}"
+    if failed:
+        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        text = f"jobs failed: {', '.join(failed[:3])}{more}"
+    error = _error("job-failed", text, Note("help", "`failures` of the result tells why"))
+    error.exit_code = 1
+    return error
+
+
+def no_record(job: str) -> HpcmakeError:
+    """What is asked of a job that never ran."""
+    cure = Note("help", "`jobs()` lists those that have")
+    return _error("unknown-job", f"`{job}` has no attempt so far", cure)
