@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,10 @@ class HpcmakeError(Exception):
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         self.exit_code = exit_code
         super().__init__("\n\n".join(render(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its text alone, as other exceptions go, it could not be made again in another process.
+        return type(self), (self.problems, self.exit_code)
 
 
 class Collecting:

@@ -59,6 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "show",
         "state",
     },
+    "hamilton": {"commands", "disk", "plan", "run", "schedulers", "sites", "state"},
 }
 
 # Module, what it imports -> why it may all the same. Where it says types, nothing is loaded.
@@ -82,9 +83,10 @@ ONLY_IN = {
     "sqlite3": {"state"},
     "filelock": {"state"},
     "shtab": {"commands"},
+    "hamilton": {"hamilton"},
 }
 
-HEAVY = ("lark", "rich", "yaml", "sqlite3", "filelock", "shtab")
+HEAVY = ("lark", "rich", "yaml", "sqlite3", "filelock", "shtab", "hamilton")
 
 
 @dataclass(frozen=True)

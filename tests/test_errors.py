@@ -23,6 +23,7 @@ from buildhpc.messages import (
     calls,
     clusters,
     commands,
+    hamilton,
     inside,
     joblist,
     language,
@@ -36,11 +37,21 @@ from buildhpc.messages import (
 GOLDEN = Path(__file__).parent / "golden" / "errors.txt"
 MODULES = (
     *(rules, plan, language, call, commands, schedulers, sites, calls, where, clusters, inside),
-    *(joblist, api),
+    *(joblist, api, hamilton),
 )
 # What becomes known when a job's turn has come is told as the job's failure.
 OF_A_JOB = {"plan.missing_input", "clusters.pipefile_changed"}
 HPCMAKE = 'hpcmake() { "$PYTHON" -m buildhpc.cli "$@"; }\n'
+# `flow MESSAGE` says what a node is told: importing Hamilton for each would take a second.
+HPCMAKE += """
+flow() { "$PYTHON" -c '
+import sys
+from buildhpc.diagnostics import Problem, render
+from buildhpc.messages import hamilton
+told = eval("hamilton." + sys.argv[1])
+print(render(told) if isinstance(told, Problem) else told, file=sys.stderr)
+' "$@"; }
+"""
 # `site CLUSTER OPTION...` has a cluster take a job of 4 cores, 64 GiB and 2 hours;
 # `hasty WORD...` is hpcmake with no patience for a scheduler that does not answer;
 # `reach CLUSTER HOST FOLDER COMMAND...` runs a command of its scheduler.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -51,11 +51,14 @@ def clusters_of(options: Mapping[str, Any], patience_s: float = PATIENCE_S) -> C
     return Clusters(sites, options["cluster"], folder, scratch, patience_s)
 
 
-def advance_of(state: State, clusters: Clusters, mine: int | None = None) -> Advance:
+def advance_of(
+    state: State, clusters: Clusters, mine: int | Collection[int] | None = None
+) -> Advance:
     """What takes the runs of this folder on; mine: only this one and those nobody follows."""
 
     def left(run: int) -> bool:
-        return mine not in (None, run) and is_watched(state, run)
+        own = (mine,) if isinstance(mine, int) else mine
+        return own is not None and run not in own and is_watched(state, run)
 
     late = _Late(state, clusters)
     return Advance(state, clusters, partial(_conduct, state), late, remove_files, left)

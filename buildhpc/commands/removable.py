@@ -22,6 +22,7 @@ from buildhpc.plan.stamps import Stamp, same_stamp
 from buildhpc.project import Project, open_project
 from buildhpc.state.claims import Foreign
 from buildhpc.state.database import State, read_state
+from buildhpc.state.flows import WILDCARDS
 from buildhpc.state.queries import jobs as recorded_jobs
 
 
@@ -119,6 +120,8 @@ class Outputs:
         index = PatternIndex(self._rules.values())
         for path, name in makers.items():
             record, row = records.get(name), rows.get(name)
+            if row and row.wildcards.keys() == WILDCARDS:
+                continue  # a node of a data flow made it
             stamps = dict(zip(record.outputs, record.output_stamps, strict=True)) if record else {}
             done = record is not None and record.state == "done"
             output = Output(

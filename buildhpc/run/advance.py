@@ -30,7 +30,7 @@ from buildhpc.state.claims import JobToClaim, has_others
 from buildhpc.state.cluster_runs import Standing
 from buildhpc.state.database import State
 from buildhpc.state.flights import InFlight
-from buildhpc.state.plan_file import PlannedJob, read_plan
+from buildhpc.state.plan_file import PlannedJob, plan_stamp, read_plan
 
 # A cluster that took no more jobs is asked again after so long.
 _FULL_S = 30.0
@@ -82,7 +82,8 @@ class Advance:
         self._late = late
         self._remove = remove
         self._left = left
-        self._plans: dict[int, Sequence[PlannedJob]] = {}
+        # Plans by run, each with what tells it from the next: jobs may be added.
+        self._plans: dict[int, tuple[tuple[int, int], Sequence[PlannedJob]]] = {}
         self._looking = Looking(state, clusters, self._plan, left)
         self._full_until_s: dict[str, float] = {}
         self._tidied: dict[int, int] = {}
@@ -129,12 +130,16 @@ class Advance:
 
     def _plan(self, run: int) -> Sequence[PlannedJob]:
         """Raises: HpcmakeError."""
-        if run not in self._plans:
-            self._plans[run] = read_plan(self._state.home, run)
-        return self._plans[run]
+        stamp = plan_stamp(self._state.home, run)
+        if run not in self._plans or self._plans[run][0] != stamp:
+            self._plans[run] = stamp, read_plan(self._state.home, run)
+        return self._plans[run][1]
 
     def _take_on(self, id_: int, step: Step) -> bool:
         """Take one run on, as far as that is possible now; whether only its jobs do now."""
+        there = plan_stamp(self._state.home, id_) != (0, 0)
+        if not there and not cluster_runs.has_jobs(self._state, id_):
+            return True  # it is about to begin
         plan = self._plan(id_)
         self._settle(id_, plan, step)
         run = self._standing(id_, plan)

@@ -28,6 +28,10 @@ class Sites:
         self._options = options
         self._files = files
 
+    def says(self, alias: str) -> frozenset[str]:
+        """The settings of a cluster that are said in files."""
+        return frozenset(self._layer.values.get("cluster", {}).get(alias, ()))
+
     def names(self) -> list[str]:
         """The names of all clusters, those of schedulers first."""
         return list(dict.fromkeys([*ADAPTERS, *self._layer.values.get("cluster", {})]))

@@ -176,6 +176,13 @@ def settle(state: State, run: int, jobs: Sequence[PlannedJob]) -> Stopped:
     return stopped._replace(jobs={job: skipped[job] for job in stopped.jobs})
 
 
+def skip(state: State, run: int, because: Mapping[str, str]) -> None:
+    """Give up jobs of a run that have not begun; because: job -> the one that it needed."""
+    changes = {job: Change("skipped", clean(f"needs: {name}")) for job, name in because.items()}
+    with state.transaction() as connection:
+        _stop(connection, state, run, changes)
+
+
 def cancel(state: State, run: int, names: Iterable[str] | None = None) -> Stopped:
     """Give up the jobs of a run that have not begun, or those of these names among them.
 
@@ -261,18 +268,24 @@ def retry(state: State, run: int, names: Iterable[str]) -> list[str]:
         return list(again)
 
 
+def has_jobs(state: State, run: int) -> bool:
+    """Whether jobs are a run's; looks without the lock."""
+    query = "SELECT 1 FROM job WHERE claim = ? LIMIT 1"
+    return state.read(lambda connection: connection.execute(query, (run,)).fetchone()) is not None
+
+
 def end_run_if_over(state: State, run: int) -> str | None:
     """End a run when none of its jobs is to come, and remove its folder; None: it goes on.
 
     Returns `done`; `failed`: jobs ended otherwise; `abandoned`: it never submitted anything.
     """
-    jobs = "SELECT 1 FROM job WHERE claim = ? LIMIT 1"
-    if state.read(lambda connection: connection.execute(jobs, (run,)).fetchone()):
+    if has_jobs(state, run):
         return None
-    with state.transaction() as connection:
-        status = finish(connection, run, state.now_s())
-    if status is not None:
-        shutil.rmtree(state.home / f"run-{run}", ignore_errors=True)
+    with state.locked():  # else jobs could be added to the plan before its folder is gone
+        with state.transaction() as connection:
+            status = finish(connection, run, state.now_s())
+        if status is not None:
+            shutil.rmtree(state.home / f"run-{run}", ignore_errors=True)
     return status
 
 

@@ -85,7 +85,30 @@ def write_plan(home: Path, run: int, jobs: Iterable[Mapping[str, Any]]) -> None:
 
     jobs: line by line, `attempts` and what else is there. Raises: OSError.
     """
-    lines = [_line(job) for job in jobs]
+    _write(home, run, [_line(job) for job in jobs])
+
+
+def extend_plan(home: Path, run: int, jobs: Iterable[Mapping[str, Any]]) -> None:
+    """Add jobs to the plan of a run; the caller holds the lock of the state.
+
+    Raises: OSError; messages.plan_missing, plan_damaged.
+    """
+    before = read_plan(home, run)
+    lines = plan_path(home, run).read_bytes().splitlines(keepends=True)[1:]
+    assert len(lines) == len(before)
+    _write(home, run, [*lines, *map(_line, jobs)])
+
+
+def plan_stamp(home: Path, run: int) -> tuple[int, int]:
+    """What tells one plan of a run from the next; (0, 0): there is none."""
+    try:
+        status = plan_path(home, run).stat()
+    except OSError:
+        return 0, 0
+    return status.st_ino, status.st_size
+
+
+def _write(home: Path, run: int, lines: Sequence[bytes]) -> None:
     body = b"".join(lines)
     head = {"version": VERSION, "run": run, "crc": crc32(body), "lengths": [*map(len, lines)]}
     path = plan_path(home, run)

@@ -178,6 +178,18 @@ def last_attempts(state: State, run: int, names: Sequence[str]) -> dict[str, Att
     return found
 
 
+def attempts_in(state: State, run: int, names: Sequence[str]) -> dict[str, AttemptRow]:
+    """Job -> the last attempt of it in `run`, whatever came later; no entry where none was."""
+    found: dict[str, AttemptRow] = {}
+    for marks, part in chunks(names):
+        condition = f"attempt.run = ? AND job.name IN ({marks}) ORDER BY attempt.id"
+        found.update(
+            (row.job, row)
+            for row in _all(state, _attempt, f"{_ATTEMPT} WHERE {condition}", run, *part)
+        )
+    return found
+
+
 def log_text(state: State, attempt: int) -> str:
     """What an attempt printed, undecodable bytes replaced; empty when nothing is known."""
     rows = _all(state, tuple, "SELECT log, log_path FROM attempt WHERE id = ?", attempt)
