@@ -221,7 +221,9 @@ def default_targets(pipeline: Pipeline, pipefile: str) -> tuple[str, ...]:
 def _forced(graph: JobGraph, choice: Choice) -> frozenset[str]:
     if choice.force_all:
         return frozenset(job.name for job in graph.jobs)
-    names = {job.name for job in graph.jobs if job.rule.name in choice.force_rules}
+    names = set()
+    if rules := frozenset(choice.force_rules):
+        names = {job.name for job in graph.jobs if {job.rule.name, job.rule.task} & rules}
     if choice.force:
         names |= {job.name for job in _asked(graph)}
     return frozenset(names)

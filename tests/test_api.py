@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 from conftest import Pipe
+from test_local_runs import Queue, queue
 
 import buildhpc
+
+__all__ = ["queue"]  # a fixture
 
 PIPEFILE = """\
 config "config.yaml"
@@ -213,17 +216,18 @@ def test_what_is_public_is_there_and_costs_nothing_before_it_is_used() -> None:
 
 
 def test_a_cluster_is_submitted_to_watched_and_asked_of(
-    pipe: Pipe, project: buildhpc.Pipeline
+    pipe: Pipe, project: buildhpc.Pipeline, queue: Queue
 ) -> None:
+    pipe.write("hpcmake.toml", f"[cluster.here]\n{queue.settings}")
     pipe.write("gate")
-    lines = project.submissions(cluster="local")
-    assert sum("submit" in line for line in lines) == 2
+    lines = project.submissions(cluster="here")
+    assert sum(" submit " in line for line in lines) == 2
     assert "<id of b>" in lines[-1]
-    sent = project.submit(cluster="local")
+    sent = project.submit(cluster="here")
     assert (sent.jobs, sent.submitted, sent.refused) == (2, 2, ())
     looks: list[str] = []
     status = project.watch(every="1s", on_look=lambda each: looks.append(str(each)))
     assert status.total("done") == 2
     assert looks[-1] == "2 done"
     assert project.jobs(run=sent.run or 0).names == ("b", "c")
-    assert project.submit(cluster="local").run is None
+    assert project.submit(cluster="here").run is None

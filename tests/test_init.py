@@ -7,6 +7,19 @@ from conftest import Pipe
 
 
 @pytest.mark.parametrize("option", ["", " --minimal"])
+def test_a_python_file_builds_a_job_list_that_runs_straight_away(pipe: Pipe, option: str) -> None:
+    says = "wrote pipeline.py\n`hpcmake -f pipeline.py` runs it\n"
+    pipe.check(f"init --python{option}", says=says)
+    assert pipe.check("-f pipeline.py -j4").out.splitlines()[-1].startswith("5 jobs done")
+    assert pipe.read("results/3.txt") == "75\n"
+    assert pipe.read("pipeline.log").count("10 steps") == 3
+    dry = pipe.check("-f pipeline.py -n --until simulate").out
+    assert dry == "nothing to do: all 3 jobs are fresh\n"
+    assert "simulate  3  jobs" in pipe.check("-f pipeline.py -n --force-rule simulate").out
+    assert ("# A function" in pipe.read("pipeline.py")) is (not option)
+
+
+@pytest.mark.parametrize("option", ["", " --minimal"])
 def test_what_init_writes_runs_straight_away(pipe: Pipe, option: str) -> None:
     pipe.check(
         f"init{option}",

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 from conftest import Pipe
+from real_schedulers import Slurm
+from slurm_scenes import slurm_scene
+from test_local_runs import Queue, queue
 
 import buildhpc
 from buildhpc.joblist.entries import Place
 from buildhpc.joblist.functions import reference
+
+__all__ = ["queue"]  # a fixture
 
 # Task 1; 1-1 and 1-2 after it; 2 after both; 2-1 and 2-2 after that.
 EXAMPLE = """\
@@ -273,12 +279,13 @@ def test_settings_reach_the_file_that_builds_the_list(pipe: Pipe) -> None:
     ]
 
 
-def test_a_list_runs_on_a_cluster_and_retries_what_failed(pipe: Pipe) -> None:
+def test_a_list_runs_on_a_cluster_and_retries_what_failed(pipe: Pipe, queue: Queue) -> None:
+    pipe.write("hpcmake.toml", f'[cluster.here]\npoll = "1s"\n{queue.settings}')
     text = EXAMPLE.replace('["bash", "-c", "', '["bash", "-c", "test -e ok && ')
     pipe.write("pipeline.py", text)
-    dry = pipe.check("-f pipeline.py -n --cluster local").out
+    dry = pipe.check("-f pipeline.py -n --cluster here").out
     assert "<id of " in dry
-    pipe.check("-f pipeline.py --cluster local", code=1)
+    pipe.check("-f pipeline.py --cluster here", code=1)
     assert "1-1 at 0.5" in pipe.read("all.log")
     assert pipe.read("logs/1-2.1.err") == "aside\n"
     states = json.loads(pipe.check("status --state failed --json").out)["jobs"]
@@ -308,3 +315,96 @@ def _closure() -> Any:
         """Nothing that a worker could find."""
 
     return inner
+
+
+ON_SLURM = """\
+import json
+import sys
+import buildhpc
+from pathlib import Path
+
+
+def fit(seed):
+    Path("fitted").write_text(str(seed))
+
+
+if __name__ == "__main__":
+    jobs = buildhpc.JobList(logs="logs", mem="50M", time="5m")
+    jobs.add("prepare", "echo ready > prepared")
+    jobs.add("fit", fit, seed=7, after="prepare")
+    jobs.add("broken", "echo cannot >&2; exit 5", after="prepare")
+    jobs.add("test", "touch tested", after=["fit", "broken"])
+    jobs.add("report", "touch reported", after="test")
+    first = jobs.submissions(cluster="slurm")
+    result = jobs.run(cluster="slurm")
+    states = {row.name: row.state for row in jobs.pipeline.jobs()}
+    failed = result.failures[0]
+    told = [failed.name, failed.exit_code, list(failed.log)]
+    ids = [each.used.scheduler_id for each in jobs.pipeline.attempts("fit")]
+    print(json.dumps([result.code, states, told, ids, first]))
+"""
+
+
+def test_a_failure_on_slurm_cancels_what_follows(pipe: Pipe, slurm: Slurm) -> None:
+    scene = slurm_scene(pipe, slurm)
+    pipe.write("program.py", ON_SLURM)
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=pipe.folder, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, **scene.env},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    code, states, failed, ids, first = json.loads(done.stdout)
+    assert code == 1
+    assert states == {
+        "prepare": "done", "fit": "done", "broken": "failed", "test": "skipped",
+        "report": "skipped",
+    }  # fmt: skip
+    assert failed == ["broken", 5, ["cannot"]]
+    assert ids[0].partition("_")[0].isdigit()
+    assert any("--dependency=afterok:<id of prepare>" in line for line in first)
+    assert pipe.read("fitted") == "7"
+    assert pipe.read("logs/broken.1.err") == "cannot\n"
+    assert not pipe.exists("tested")
+    scene.empty()
+
+
+OWN = """\
+from buildhpc.schedulers.local import Local
+
+
+class Noted(Local):
+    def submit(self, ask, script):
+        with open("noted", "a") as file:
+            file.write(ask.name + "\\n")
+        return super().submit(ask, script)
+"""
+
+
+def test_a_scheduler_of_ones_own_is_named_or_passed_in_the_call(pipe: Pipe, queue: Queue) -> None:
+    pipe.write("own.py", OWN)
+    program = (
+        HEAD
+        + """\
+import json, sys
+sys.path.insert(0, "")
+from own import Noted
+jobs.add("a", "touch a", outputs="a")
+jobs.add("b", "touch b", after="a", outputs="b")
+more = {"poll": "1s", "max_submitted": 2, "spool": "SPOOL"}
+result = jobs.run(cluster="mine", scheduler=Noted, cluster_options=more)
+print(json.dumps([result.done, len(Path("noted").read_text().split())]))
+"""
+    )
+    program = program.replace("SPOOL", str(queue.spool))
+    # The two, and the small job between them that has no more to go by than the name of the class.
+    assert python(pipe, program) == [2, 3]
+    pipe.write(
+        "hpcmake.toml",
+        f'[cluster.theirs]\npoll = "1s"\n{queue.settings}'.replace('"local"', '"own:Noted"'),
+    )
+    pipe.write("Pipefile", 'rule c:\n    output: "c"\n    shell: "touch c"\n')
+    pipe.check("--cluster theirs")
+    assert len(pipe.read("noted").split()) == 4
+    wrong = pipe.check("--cluster theirs --cluster-option scheduler=own:Noten --force", code=2)
+    assert "error[broken-scheduler]" in wrong.err

@@ -55,6 +55,10 @@ class JobList(Entries):
         """Hand the jobs to a scheduler, and come back at once; see `Pipeline.submit`."""
         return self.pipeline.submit(*targets, cluster=cluster, **how)
 
+    def submissions(self, *targets: str, cluster: str, **how: Unpack[How]) -> tuple[str, ...]:
+        """The command lines that would submit the jobs; see `Pipeline.submissions`."""
+        return self.pipeline.submissions(*targets, cluster=cluster, **how)
+
     def main(self, words: Sequence[str] | None = None) -> int:
         """Do what the command line says, as `hpcmake -f FILE` does; the exit code.
 

@@ -67,6 +67,8 @@ def _file(path: str, args: argparse.Namespace) -> bool:
     from buildhpc.language.formatter import format_text
     from buildhpc.messages import commands as messages
 
+    if path.endswith(".py"):
+        raise messages.python_file(path)
     old = _read(path)
     new = format_text(path, old)
     if new.encode() == old:

@@ -1,4 +1,4 @@
-"""Write a commented Pipefile to start from, that runs as it is."""
+"""Write a commented Pipefile to start from, or a Python file, that runs as it is."""
 
 from __future__ import annotations
 
@@ -41,10 +41,46 @@ rule summary:
         done > {output}
 """
 
+_PYTHON = """\
+import logging
+import sys
+from pathlib import Path
+
+import buildhpc
+
+log = logging.getLogger(__name__)
+
+
+# A function of a job is imported by a worker, and gets what the job was added with.
+def simulate(seed: int, steps: int, result: str) -> None:
+    log.info("seed %d, %d steps", seed, steps)
+    Path(result).write_text(f"{sum(range(seed, seed + steps))}\\n")
+
+
+# What each attempt prints goes to logs/NAME.ATTEMPT.out and .err.
+jobs = buildhpc.JobList(logs="logs", log_file="pipeline.log")
+
+jobs.add("prepare", "mkdir -p results")
+# The jobs simulate/1, simulate/2 and simulate/3; each is skipped while its result is there.
+task = jobs.task("simulate")
+for seed in (1, 2, 3):
+    result = f"results/{seed}.txt"
+    job = task.add(f"{seed}", simulate, seed=seed, steps=10, result=result, outputs=result)
+    # What a job needs, the same words for this machine and for any cluster.
+    job.needs(cores=1, mem="100M", time="5m")
+# A command gets its arguments as `--key value`.
+jobs.add("report", "cat results/*.txt; echo", after=["prepare", "simulate"], title="sums")
+
+if __name__ == "__main__":
+    sys.exit(jobs.main())
+"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `init`."""
-    parser.add_argument("--minimal", action="store_true", help="without the comments")
+    add = parser.add_argument
+    add("--minimal", action="store_true", help="without the comments")
+    add("--python", action="store_true", help="a Python file that builds a job list instead")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,13 +88,15 @@ def run(args: argparse.Namespace) -> int:
     from buildhpc.commands.common import PIPEFILES
     from buildhpc.messages import commands as messages
 
-    path = Path(args.file or "Pipefile")
-    for there in (str(path),) if args.file else PIPEFILES:
+    path = Path(args.file or ("pipeline.py" if args.python else "Pipefile"))
+    listed = args.python or path.suffix == ".py"
+    for there in (str(path),) if args.file or args.python else PIPEFILES:
         if Path(there).exists() or Path(there).is_symlink():
             raise messages.already_there(there)
     sample = Path(_SAMPLE)
-    texts = {path: _without_comments(_COMMENTED) if args.minimal else _COMMENTED}
-    if not any(sample.parent.glob("*.txt")):
+    text = _PYTHON if listed else _COMMENTED
+    texts = {path: _without_comments(text) if args.minimal else text}
+    if not listed and not any(sample.parent.glob("*.txt")):
         texts[sample] = _SAMPLE_TEXT
     for file, text in texts.items():
         try:
@@ -68,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise messages.cannot_write(str(file), (error.strerror or str(error)).lower()) from None
         print(f"wrote {file}")
-    print(f"`hpcmake{f' -f {args.file}' if args.file else ''}` runs it")
+    print(f"`hpcmake{f' -f {path}' if args.file or listed else ''}` runs it")
     return 0
 
 

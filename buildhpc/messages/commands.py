@@ -33,6 +33,12 @@ def include_not_followed(written: str, span: Span) -> Problem:
     return _warning("not-formatted", f"which file {written} means, `fmt` does not ask", span, cure)
 
 
+def python_file(path: str) -> HpcmakeError:
+    """`fmt` and a Python file that builds a job list."""
+    text = f"`{path}` is a Python file, and `fmt` formats Pipefiles"
+    return _error("not-formatted", text, Note("help", "formatters of Python do it"))
+
+
 def no_jobs_named(command: str) -> HpcmakeError:
     """`reset` or `forget` without a word about which jobs."""
     text = f"`hpcmake {command}` wants to know which jobs"

@@ -27,17 +27,22 @@ def narrowed(graph: JobGraph, choice: Choice, pipeline: Pipeline) -> JobGraph:
     inside = {path: job for path, job in graph.inside.items() if job in kept}
     roots = tuple(job for job in graph.roots if job in kept)
     # What `--until` stops at is what was asked for: its temp outputs stay.
-    ends = [path for job in jobs if job.rule.name in choice.until for path in job.outputs]
+    ends = [path for job in jobs if _is_of(job, choice.until) for path in job.outputs]
     targets = tuple(dict.fromkeys([*graph.targets, *ends]))
     named = {name: job for name, job in graph.named.items() if job in kept}
     return JobGraph(jobs, maker, inside, targets, roots, named)
+
+
+def _is_of(job: Job, rules: tuple[str, ...]) -> bool:
+    """Whether a job is of one of the rules, or in a job list of one of the tasks."""
+    return job.rule.name in rules or job.rule.task in rules
 
 
 def _without(jobs: tuple[Job, ...], graph: JobGraph, rules: tuple[str, ...]) -> tuple[Job, ...]:
     """The jobs but for those of `rules` and what depends on them."""
     left_out: set[Job] = set()
     for job in jobs if rules else ():
-        if job.rule.name in rules or any(other in left_out for other in graph.before(job)):
+        if _is_of(job, rules) or any(other in left_out for other in graph.before(job)):
             left_out.add(job)
     return tuple(job for job in jobs if job not in left_out) if left_out else jobs
 
@@ -47,10 +52,10 @@ def _up_to(jobs: tuple[Job, ...], graph: JobGraph, rules: tuple[str, ...]) -> tu
     if not rules:
         return jobs
     for name in rules:
-        if not any(job.rule.name == name for job in jobs):
+        if not any(_is_of(job, (name,)) for job in jobs):
             raise messages.until_not_needed(name)
     needed: set[Job] = set()
     for job in reversed(jobs):
-        if job.rule.name in rules or job in needed:
+        if _is_of(job, rules) or job in needed:
             needed.update([job, *graph.before(job)])
     return tuple(job for job in jobs if job in needed)
