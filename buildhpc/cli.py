@@ -269,9 +269,9 @@ def _how_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--latency",
         type=float,
-        default=5.0,
         metavar="S",
-        help="seconds to wait for a file server to show an output (default: 5)",
+        help="seconds to wait for a file server to show an output (default: 5, on a cluster what"
+        " its settings say, or 30)",
     )
     add("-q", "--quiet", action="store_true", help="say nothing but errors")
     add("-v", "--verbose", action="store_true", help="say more")

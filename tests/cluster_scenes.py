@@ -18,7 +18,7 @@ from buildhpc.state.queries import AttemptRow, attempts, jobs
 from buildhpc.state.snapshot import generation
 
 # Asked often, and trusted soon: tests are not to wait for what a login node has to be spared.
-QUICK = 'poll = "1s"\ngrace = "2s"\n'
+QUICK = 'poll = "1s"\ngrace = "2s"\nlatency = "5s"\n'
 
 
 def wait_until(condition: Callable[[], object], what: str, limit_s: float = 60.0) -> None:

@@ -18,6 +18,7 @@ from ssh_host import Host, ssh_host
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.run import calls, polls
 from buildhpc.run.calls import Place, call, environment
+from buildhpc.run.clusters import Pace
 from buildhpc.run.polls import Look, Poll
 from buildhpc.schedulers.protocol import Answer
 
@@ -361,3 +362,22 @@ def test_a_folder_that_others_could_have_made_is_not_used(tmp_path: Path) -> Non
             calls.private_folder("test-of-folders")
     finally:
         folder.unlink(missing_ok=True)
+
+
+def test_calls_that_submit_come_at_once_and_then_at_the_pace_of_the_site(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 0.0
+    waits: list[float] = []
+    monkeypatch.setattr("buildhpc.run.clusters.time.sleep", waits.append)
+    pace = Pace(10.0, lambda: now_s)
+    for _ in range(100):
+        pace.keep()
+    assert waits == []
+    pace.keep()
+    pace.keep()
+    assert waits == pytest.approx([0.1, 0.2])
+    now_s = 1000.0
+    waits.clear()
+    pace.keep()
+    assert waits == []

@@ -98,3 +98,17 @@ def test_many_jobs_each_run_once(pipe: Pipe, slurm: Slurm) -> None:
     assert scene.run("watch", "-q").out == ""
     assert set(scene.states().values()) == {"done"}
     scene.now_fresh(count)
+
+
+def test_a_limit_that_only_the_scheduler_knows_of_makes_the_window_smaller(
+    beta: SlurmScene,
+) -> None:
+    """Under the QOS `few` a user may have three jobs; what asks for more is refused whole."""
+    beta.pipe.write("Pipefile", CHUNKS.replace("range(120)", "range(4)"))
+    beta.pipe.write("go")
+    beta.site('qos = "few"\n')
+    told = beta.build()
+    assert told.code == 0, f"{told.out}{told.err}"
+    assert "takes no more jobs for now; the rest waits" in told.err
+    beta.ran_once(*(f"{rule} {n}" for rule in ("one", "two") for n in range(4)), "slow")
+    beta.now_fresh(9)

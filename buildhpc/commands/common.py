@@ -133,6 +133,10 @@ def condition_of(args: argparse.Namespace, state: State) -> Condition | None:
     return condition(state, args.where)
 
 
+# Here a file server may take so long to show an output.
+LATENCY_S = 5.0
+
+
 def warn(problem: Problem) -> None:
     """Tell of a warning."""
     note(render(problem))

@@ -33,7 +33,6 @@ from buildhpc.state.recorder import RunInfo
 from buildhpc.state.submissions import Submission
 
 _FOLDER = "hpcmake-export"
-_LATENCY_S = 5.0
 
 
 class Export:
@@ -123,7 +122,7 @@ class Export:
             there(here),
             there(os.path.join(here, ".hpcmake")),
             run_marker(exported.run),
-            getattr(self._args, "latency", _LATENCY_S),
+            self._site.settings.latency_s,
             keep_incomplete=getattr(self._args, "keep_incomplete", False),
             warn_s=WARN_S,
             umask=umask(),

@@ -53,6 +53,7 @@ class Follower:
         self._run = run
         self._plan = plan
         self._advance = advance
+        advance.on_wait(self._warn_once)
         self._pipeline = pipeline
         self._planned: list[PlannedJob] = read_plan(state.home, run)
         self._names = [planned.job for planned in self._planned]

@@ -21,7 +21,7 @@ from buildhpc.commands.checks import (
     check_values,
     limits_of,
 )
-from buildhpc.commands.common import command_line, fold_receipts, note, warn
+from buildhpc.commands.common import LATENCY_S, command_line, fold_receipts, note, warn
 from buildhpc.commands.leftovers import (
     remove_files,
     remove_tree,
@@ -215,7 +215,7 @@ class Session:
             work,
             self._limits,
             Place(str(self._scratch()), marker, own=self._own()),
-            Timing(latency_s=self._args.latency),
+            Timing(latency_s=LATENCY_S if self._args.latency is None else self._args.latency),
             self._args.keep_going,
             self._args.keep_incomplete,
         )

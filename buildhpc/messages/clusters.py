@@ -51,6 +51,17 @@ def ended_untold(kind: str, failure: str, words: str) -> str:
     return by
 
 
+def asked_again(cluster: str, words: str, longest_s: float) -> str:
+    """A scheduler does not take what is asked of it at this moment."""
+    again = f"it is asked again for {round(longest_s)} s, Ctrl-C ends that"
+    return f"cluster `{cluster}` does not answer: {words}; {again}"
+
+
+def queue_unknown() -> str:
+    """What was submitted is looked for in a queue that nobody can see now."""
+    return "its queue does not answer, and something was submitted that may be in it"
+
+
 def other_scheduler(id_: str) -> str:
     """A scheduler knows a job under an id that was given to one of ours, and it is another job."""
     return f"another scheduler answers here, whose job {id_} is not the one that was submitted"

@@ -86,6 +86,8 @@ class Advance:
         self._plans: dict[int, tuple[tuple[int, int], Sequence[PlannedJob]]] = {}
         self._looking = Looking(state, clusters, self._plan, left)
         self._full_until_s: dict[str, float] = {}
+        # Cluster -> how many jobs it seems to take, and until when that is believed.
+        self._takes: dict[str, tuple[int, float]] = {}
         self._tidied: dict[int, int] = {}
         self._crowded = False
         # The generation of the state at which nothing was left to be done.
@@ -109,6 +111,10 @@ class Advance:
     def poll_s(self) -> float:
         """How far apart looks at the queues are."""
         return min((site.settings.poll_s for site in self._clusters.known()), default=_POLL_S)
+
+    def on_wait(self, tell: Callable[[str], None]) -> None:
+        """Whom to tell that a scheduler does not answer and is asked again."""
+        self._clusters.patience.tell = tell
 
     def hurry(self) -> None:
         """Do not ask a scheduler again that does not answer: somebody wants to leave."""
@@ -145,7 +151,8 @@ class Advance:
         run = self._standing(id_, plan)
         self._claim_free(run)
         self._bring_back(run)
-        self._submit(run, step)
+        while self._submit(run, step):
+            run = self._standing(id_, plan)
         self._tidy(run)
         if run.numbers("foreign", "free"):
             return False
@@ -211,8 +218,8 @@ class Advance:
             with suppress(HpcmakeError):  # what is still there is found by the next look
                 cancel(self._clusters, spent, submissions.in_flight(self._state))
 
-    def _submit(self, run: _Run, step: Step) -> None:
-        """Submit what can be, as far as there is room."""
+    def _submit(self, run: _Run, step: Step) -> bool:
+        """Submit what can be, as far as there is room; whether less may be taken at once."""
         waiting = [
             Waiting(each.number, each.cluster, each.after, each.priority, each.deferred)
             for each in (run.plan[number] for number in run.numbers("waiting"))
@@ -222,16 +229,19 @@ class Advance:
         flights = submissions.in_flight(self._state) if waiting else []
         room = self._room(run, waiting, flights)
         chosen = choose(waiting, done, places, room) if waiting else []
+        again = False
         if chosen:
             short = [a for a in room if room[a] < sum(each.cluster == a for each in waiting)]
             seen = {a: frozenset(f.attempt for f in flights if f.cluster == a) for a in short}
             tries = self._tries(run, chosen, step)
             left = {each.number for each in waiting} - set(chosen)
-            self._submit_chosen(run, tries, left, seen, step)
+            again = self._submit_chosen(run, tries, left, seen, step)
         more = len(waiting) > len(chosen) or bool(run.numbers("foreign"))
         self._crowded = bool(waiting) and not chosen and not run.flights
-        self._mark_more(run.id, more)
-        self._ensure_go_on(run, more)
+        if not again:
+            self._mark_more(run.id, more)
+            self._ensure_go_on(run, more)
+        return again
 
     def _room(
         self, run: _Run, waiting: Sequence[Waiting], flights: Sequence[InFlight]
@@ -251,6 +261,10 @@ class Advance:
             )
             site = self._clusters.site(alias)
             room[alias], crowded = free_places(self._state, site, flights, wanted, ever)
+            most, until_s = self._takes.get(alias, (0, 0.0))
+            if time.monotonic() < until_s:
+                there = sum(each.cluster == alias for each in flights)
+                room[alias] = max(0, min(room[alias], most - there))
             if crowded:
                 self._full_until_s[alias] = time.monotonic() + min(_LEAVING_S, self.poll_s)
         return room
@@ -277,12 +291,13 @@ class Advance:
         left: Iterable[int],
         seen: Mapping[str, frozenset[int]],
         step: Step,
-    ) -> None:
+    ) -> bool:
         """Submit attempts, a slice for each cluster, since each may see other folders.
 
         left: the jobs that wait on. seen: cluster -> what was in flight when its room was
-        counted, where that is short.
+        counted, where that is short. Returns whether a cluster may take less than was asked.
         """
+        again = False
         done = frozenset(run.numbers("done"))
         needed = {each for number in left for each in run.plan[number].after}
         submitter = Submitter(self._state, self._clusters, run.id, self._conduct(run.id))
@@ -300,6 +315,18 @@ class Advance:
             report = submitter.submit(made, own, list(flights.values()), wakers, seen.get(alias))
             if report is not None:
                 self._take_in(run, report, step)
+                if report.full - report.away.keys():
+                    again |= self._takes_less(alias, len(own), report.submitted)
+        return again
+
+    def _takes_less(self, alias: str, asked: int, submitted: int) -> bool:
+        """A limit of the site is met, and nobody knows where it is: ask for half; whether to."""
+        there = sum(each.cluster == alias for each in submissions.in_flight(self._state))
+        refused = asked - submitted
+        self._takes[alias] = there + refused // 2, time.monotonic() + _FULL_S
+        if refused > 1:
+            self._full_until_s.pop(alias, None)
+        return refused > 1
 
     def _take_in(self, run: _Run, report: Report, step: Step) -> None:
         step.submitted += report.submitted

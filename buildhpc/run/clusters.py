@@ -23,6 +23,8 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 15.0
 # So soon it is noticed that nobody waits any more.
 _NOTICED_S = 0.2
+# So many calls that submit may come at once, before `submit_rate` holds.
+_AT_ONCE = 100
 
 
 class RefusedError(Exception):
@@ -39,11 +41,20 @@ class InDoubtError(Exception):
 
 
 class Patience:
-    """How long a scheduler that does not answer is asked again."""
+    """How long a scheduler that does not answer is asked again.
+
+    tell: who is told, once for each reason, that somebody waits.
+    """
 
     def __init__(self, longest_s: float) -> None:
+        self.tell: Callable[[str], None] = lambda _: None
         self._longest_s = longest_s
         self._over = False
+
+    def told(self, cluster: str, words: str) -> None:
+        """Tell that a scheduler is asked again, and why."""
+        if not self._over and self._longest_s:
+            self.tell(messages.asked_again(cluster, words, self._longest_s))
 
     def end(self) -> None:
         """Have none from now on."""
@@ -63,6 +74,25 @@ class Patience:
         return not self._over
 
 
+class Pace:
+    """Keeps calls at `rate` a second, after a number of them that may come at once."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._free = float(_AT_ONCE)
+        self._then_s = clock()
+
+    def keep(self) -> None:
+        """Wait until one more call is due."""
+        now_s = self._clock()
+        self._free = min(_AT_ONCE, self._free + (now_s - self._then_s) * self._rate)
+        self._then_s = now_s
+        self._free -= 1
+        if self._free < 0:
+            time.sleep(-self._free / self._rate)
+
+
 class Site:
     """A cluster.
 
@@ -80,6 +110,7 @@ class Site:
             settings.alias, settings.host, settings.ssh, self.scheduler.environment
         )
         command = self.scheduler.queue(settings.user or getpass.getuser())
+        self._pace = Pace(settings.submit_rate)
         self._read: tuple[Answer, dict[str, Queued]] | None = None
         self._poll = polls.Poll(self._place, command, lambda: self._call(command), self._readable)
 
@@ -139,6 +170,7 @@ class Site:
         deadline = self._patience.deadline()
         pause_s = _FIRST_PAUSE_S
         while True:
+            self._pace.keep()
             answer = self._call(command, submits=True)
             kind = self.scheduler.refusal(answer)
             try:
@@ -153,6 +185,8 @@ class Site:
                     found = self._find(ask.name, deadline)
             if found is not None:
                 return found
+            if kind == "later":
+                self._patience.told(self.alias, messages.words_of(answer))
             if kind != "later" or not self._patience.wait(pause_s, deadline):
                 raise RefusedError(kind, messages.said(command, answer))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -172,6 +206,7 @@ class Site:
         pause_s = _FIRST_PAUSE_S
         try:
             while (queue := self.look(fresh=True)) is None:
+                self._patience.told(self.alias, messages.queue_unknown())
                 if not self._patience.wait(pause_s, deadline):
                     raise InDoubtError(name)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

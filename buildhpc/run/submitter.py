@@ -31,10 +31,13 @@ _MOST_EDGES = 100
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """How the runners of a run go about it; see `manifest.Header`."""
+    """How the runners of a run go about it; see `manifest.Header`.
+
+    latency_s: None: as the settings of each cluster have it.
+    """
 
     marker: str
-    latency_s: float
+    latency_s: float | None
     keep_incomplete: bool
 
 
@@ -110,7 +113,7 @@ class Submitter:
             site.there(self._folder),
             site.there(self._home),
             conduct.marker,
-            conduct.latency_s,
+            site.settings.latency_s if conduct.latency_s is None else conduct.latency_s,
             keep_incomplete=conduct.keep_incomplete,
             warn_s=WARN_S,
             umask=umask(),
