@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildhpc.run import calls
+from buildhpc.run.calls import Place
+
 SSHD = "/usr/sbin/sshd"
 
 
@@ -29,8 +32,11 @@ class Host:
 
 
 @contextmanager
-def ssh_host(folder: Path) -> Iterator[Host]:
-    """An sshd on a port of its own, with keys of its own; nothing of the system's is used."""
+def ssh_host(folder: Path, variables: str = "") -> Iterator[Host]:
+    """An sshd on a port of its own, with keys of its own; nothing of the system's is used.
+
+    variables: `NAME=VALUE` of those who log in.
+    """
     for name in ("host", "user"):
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(words, check=True)
@@ -46,6 +52,7 @@ def ssh_host(folder: Path) -> Iterator[Host]:
         "StrictModes": "no", "PermitRootLogin": "yes", "PasswordAuthentication": "no",
         "KbdInteractiveAuthentication": "no", "MaxSessions": 20,
     }  # fmt: skip
+    settings |= {"SetEnv": variables} if variables else {}
     (folder / "config").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
     words = [SSHD, "-D", "-f", str(folder / "config"), "-E", str(folder / "log")]
     server = subprocess.Popen(words, stdin=subprocess.DEVNULL)
@@ -58,6 +65,12 @@ def ssh_host(folder: Path) -> Iterator[Host]:
     finally:
         server.terminate()
         server.wait()
+
+
+def disconnect(host: Host) -> None:
+    """End the connection that is shared, and that would outlive the host."""
+    words = [*calls._ssh(Place("here", host.name, host.options)), "-O", "exit", host.name]
+    subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
 
 
 def _await(port: int, server: subprocess.Popen[bytes]) -> None:

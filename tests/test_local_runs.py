@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import cluster_scenes as scenes
 import pytest
 from cluster_scenes import Scene
 from conftest import Pipe
-from ssh_host import Host, ssh_host
+from ssh_host import disconnect, ssh_host
 
-from buildhpc.run import calls, processes
+from buildhpc.run import processes
 from buildhpc.run.calls import Place, call
 from buildhpc.schedulers.local import Local
 from buildhpc.schedulers.protocol import Queued, Switches
@@ -553,9 +552,3 @@ def test_a_cluster_is_reached_over_ssh_by_one_connection(
     told = scene.build(code=3)
     assert "127.0.0.1" in told.err, told.err
     assert not queue.held()
-
-
-def disconnect(host: Host) -> None:
-    """End the connection that is shared, and that would outlive the host."""
-    words = [*calls._ssh(Place("here", host.name, host.options)), "-O", "exit", host.name]
-    subprocess.run(words, stderr=subprocess.DEVNULL, check=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import cluster_scenes as play
 import pytest
@@ -11,6 +13,7 @@ from cluster_scenes import Scene
 from conftest import Pipe
 from real_schedulers import Slurm
 from slurm_scenes import SlurmScene, slurm_scene
+from ssh_host import disconnect, ssh_host
 
 LONG = int(os.environ.get("HPCMAKE_ROUNDS", "30")) >= 1000
 
@@ -112,3 +115,17 @@ def test_a_limit_that_only_the_scheduler_knows_of_makes_the_window_smaller(
     assert "takes no more jobs for now; the rest waits" in told.err
     beta.ran_once(*(f"{rule} {n}" for rule in ("one", "two") for n in range(4)), "slow")
     beta.now_fresh(9)
+
+
+def test_it_is_reached_over_ssh_where_it_is_not_reached_from_here(
+    pipe: Pipe, slurm: Slurm, tmp_path: Path
+) -> None:
+    folder = tmp_path / "ssh"
+    folder.mkdir()
+    with ssh_host(folder, f"SLURM_CONF={slurm.env['SLURM_CONF']}") as host:
+        words = json.dumps(list(host.options))
+        over = f'scheduler = "slurm"\nhost = "{host.name}"\nssh = {words}\n'
+        scene = Scene(pipe, "far", slurm.jobs, {"SLURM_CONF": "/dev/null"}, over)
+        play.pairs(scene)
+        assert host.logins() == 1
+        disconnect(host)
