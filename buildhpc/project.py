@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from buildhpc.rules.model import Pipeline
 from buildhpc.state.syntax_cache import SyntaxCache
 
 if TYPE_CHECKING:
+    from buildhpc.plan.growing import Growing
     from buildhpc.state.database import State
     from buildhpc.state.fresh import Known
 
@@ -41,7 +42,7 @@ class Project:
 
     world: what loading read. disk: the stamps that planning saw. digests: of the files whose
     content it looked at. lenient: a file that cannot be looked at is no error of the plan; its
-    jobs are in it, to fail by themselves.
+    jobs are in it, to fail by themselves. growing: what of the last plan hangs on checkpoints.
     """
 
     pipeline: Pipeline
@@ -50,17 +51,27 @@ class Project:
     disk: Disk = field(default_factory=Disk)
     digests: dict[str, str] = field(default_factory=dict)
     lenient: bool = False
+    growing: Growing | None = None
 
     def graph(self, choice: Choice, state: State | None) -> JobGraph:
         """The jobs that the chosen targets need. Raises: HpcmakeError."""
+        if any(rule.awaits for rule in self.pipeline.rules.values()):
+            return self.plan(choice, state)[0]
+        return self.found(self.builder(state), choice)
+
+    def builder(self, state: State | None) -> GraphBuilder:
+        """What finds jobs, by the files as they are now: `disk` sees them anew."""
         self.disk = Disk(lenient=self.lenient)
         self.digests = {}
-        builder = GraphBuilder(
+        return GraphBuilder(
             self.pipeline,
             self.disk,
             lambda path: bool(state and state.maker([path])),
             self.world.names,
         )
+
+    def found(self, builder: GraphBuilder, choice: Choice) -> JobGraph:
+        """The jobs that a builder finds for the chosen targets. Raises: HpcmakeError."""
         graph = builder.build(choice.targets or default_targets(self.pipeline, self.pipefile))
         self.disk.expect(graph.maker)
         return narrowed(graph, choice, self.pipeline)
@@ -72,22 +83,29 @@ class Project:
 
         part: they are a few of many: read only their records.
         """
-        recipes = Recipes(self.pipeline)
         records: Mapping[str, Record] = {}
         if state is not None:
             names = [job.name for job in graph.jobs]
             records = state.record(names) if part else state.records()
+        return replace(
+            self.basis(records, _Makers(state, graph).get, choice),
+            targets=frozenset(graph.targets),
+            forced=forced(graph, choice),
+            makers=graph.maker,
+        )
+
+    def basis(
+        self, records: Mapping[str, Record], maker: Callable[[str], str | None], choice: Choice
+    ) -> Evidence:
+        """What freshness of any job is decided by. records, maker: as `Evidence` has them."""
         return Evidence(
             disk=self.disk,
             records=records,
-            recipe=recipes.digest,
-            maker=_Makers(state, graph).get,
+            recipe=Recipes(self.pipeline).digest,
+            maker=maker,
             digest=self._digest,
             order_time=self._order_time,
-            targets=frozenset(graph.targets),
-            forced=_forced(graph, choice),
             content=choice.content,
-            makers=graph.maker,
         )
 
     def _order_time(self, path: str) -> int:
@@ -105,6 +123,11 @@ class Project:
 
     def plan(self, choice: Choice, state: State | None) -> tuple[JobGraph, Evidence, Plan]:
         """The graph, what was looked at, and the plan. Raises: HpcmakeError."""
+        self.growing = None
+        if any(rule.awaits for rule in self.pipeline.rules.values()):
+            from buildhpc.later import plan_until_checkpoints
+
+            return plan_until_checkpoints(self, choice, state)
         graph = self.graph(choice, state)
         evidence = self.evidence(graph, choice, state)
         return graph, evidence, make_plan(graph, evidence)
@@ -218,7 +241,8 @@ def default_targets(pipeline: Pipeline, pipefile: str) -> tuple[str, ...]:
     return ("all",) if "all" in pipeline.rules else (next(iter(pipeline.rules)),)
 
 
-def _forced(graph: JobGraph, choice: Choice) -> frozenset[str]:
+def forced(graph: JobGraph, choice: Choice) -> frozenset[str]:
+    """The names of the jobs that have to run."""
     if choice.force_all:
         return frozenset(job.name for job in graph.jobs)
     names = set()

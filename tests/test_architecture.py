@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "state": {"disk", "language", "plan"},
     "run": {"disk", "language", "plan", "rules", "schedulers", "sites", "state"},
     "show": {"disk", "plan", "run", "state"},
-    "project": {"disk", "joblist", "language", "plan", "rules", "state"},
+    "project": {"disk", "joblist", "language", "later", "plan", "rules", "state"},
+    "later": {"disk", "plan", "project", "state"},
     "commands": {
         "disk",
         "joblist",

@@ -40,7 +40,7 @@ MODULES = (
     *(joblist, api, hamilton),
 )
 # What becomes known when a job's turn has come is told as the job's failure.
-OF_A_JOB = {"plan.missing_input", "clusters.pipefile_changed"}
+OF_A_JOB = {"plan.missing_input", "clusters.pipefile_changed", "plan.omitted_later"}
 HPCMAKE = 'hpcmake() { "$PYTHON" -m buildhpc.cli "$@"; }\n'
 # `flow MESSAGE` says what a node is told: importing Hamilton for each would take a second.
 HPCMAKE += """

@@ -176,7 +176,8 @@ class _Build:
 
         session = Session(self._args, project, self._choice)
         code = session.build(*planned, seen)
-        after = session.settled(seen) if code == 0 and not planned[2].edited else None
+        settled = code == 0 and not planned[2].edited and project.growing is None
+        after = session.settled(seen) if settled else None
         if after is not None and not project.world.opaque:
             from buildhpc.commands.remember import before_part, before_whole, remember_done
 

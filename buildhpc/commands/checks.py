@@ -8,7 +8,7 @@ import stat
 from dataclasses import replace
 
 from buildhpc.diagnostics import HpcmakeError
-from buildhpc.messages import call
+from buildhpc.messages import call, clusters
 from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Job, JobGraph, Plan
 from buildhpc.plan.recipe import compared_text
@@ -154,3 +154,11 @@ def unlock(path: str) -> None:
             inner = os.path.join(folder, name)
             if not os.path.islink(inner):
                 os.chmod(inner, os.stat(inner).st_mode | stat.S_IWUSR)
+
+
+def check_known(graph: JobGraph) -> None:
+    """Whether all jobs are known before anything runs. Raises: clusters.cannot_wait."""
+    for job in graph.jobs:
+        if job.awaits:
+            checkpoint = graph.maker[job.awaits[0]].name
+            raise clusters.cannot_wait(job.name, checkpoint, job.rule.awaits[0].span)

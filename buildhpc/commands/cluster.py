@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from buildhpc.commands.checks import check_files, check_protected, check_values
+from buildhpc.commands.checks import check_files, check_known, check_protected, check_values
 from buildhpc.commands.cluster_plan import PlanLines
 from buildhpc.commands.common import command_line, warn
 from buildhpc.commands.follow_run import Follower
@@ -87,6 +87,7 @@ class ClusterSession:
 
     def _check(self, graph: JobGraph, plan: Plan) -> None:
         """What would go wrong for sure is said before anything runs. Raises: HpcmakeError."""
+        check_known(graph)
         check_protected(plan, unprotect=self._args.unprotect)
         describer = describer_of(self._run, self._project.pipeline)
         check_values(plan, self._project.pipeline, describer)

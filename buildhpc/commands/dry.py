@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from buildhpc.plan.model import JobGraph, Plan, Step
 from buildhpc.show.text import columns, nothing_to_do, painter
@@ -25,21 +26,36 @@ _KINDS = {
     "upstream": "an input will be made anew",
     "forced": "forced",
     "always": "no outputs, so it always runs",
+    "checkpoint": "known once a checkpoint has run",
 }
 
 
 def show_plan(args: argparse.Namespace, graph: JobGraph, plan: Plan) -> int:
     """Print the plan: a line a rule in the order of running, with `-v` a line a job."""
-    del graph
+    awaited = checkpoints(graph)
+    plan = replace(plan, steps=tuple(step for step in plan.steps if step.job.acts))
     if args.json:
-        _as_json(plan)
+        _as_json(plan, awaited)
     elif not args.quiet:
-        for line in _lines(plan, verbose=args.verbose):
+        for line in _lines(plan, awaited, verbose=args.verbose):
             print(line)
     return 0
 
 
-def _as_json(plan: Plan) -> None:
+def checkpoints(graph: JobGraph) -> list[str]:
+    """The rules of the checkpoints that have to run before all jobs are known."""
+    makers = [graph.maker[path] for job in graph.jobs for path in job.awaits]
+    return list(dict.fromkeys(maker.rule.name for maker in makers))
+
+
+def and_more(awaited: Sequence[str]) -> str:
+    """What is said behind a number of jobs that are not all."""
+    names = " and ".join(f"`{name}`" for name in awaited)
+    has = "has" if len(awaited) == 1 else "have"
+    return f", and those that are known once {names} {has} run" if awaited else ""
+
+
+def _as_json(plan: Plan, awaited: Sequence[str]) -> None:
     for step in plan.steps:
         fields = {
             "event": "planned",
@@ -57,11 +73,12 @@ def _as_json(plan: Plan) -> None:
         "total": plan.total,
         "edited": plan.edited,
         "replaced": plan.replaced,
+        "checkpoints": awaited,
     }
     print(json.dumps(last))
 
 
-def _lines(plan: Plan, *, verbose: bool) -> Iterator[str]:
+def _lines(plan: Plan, awaited: Sequence[str], *, verbose: bool) -> Iterator[str]:
     from buildhpc.commands.build import edited_lines
 
     paint = painter(sys.stdout)
@@ -76,7 +93,7 @@ def _lines(plan: Plan, *, verbose: bool) -> Iterator[str]:
             yield f"{paint('bold', step.job.name)}: {step.reason.text}"
     else:
         yield from _by_rule(plan)
-    yield f"{len(plan.steps):,} of {plan.total:,} jobs would run"
+    yield f"{len(plan.steps):,} of {plan.total:,} jobs would run{and_more(awaited)}"
 
 
 def _by_rule(plan: Plan) -> Iterator[str]:

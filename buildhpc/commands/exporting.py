@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from buildhpc.commands.checks import check_files, check_protected, check_values
+from buildhpc.commands.checks import check_files, check_known, check_protected, check_values
 from buildhpc.commands.leftovers import run_marker
 from buildhpc.commands.lists import list_file
 from buildhpc.commands.sketching import Planned, clusters_for, plan_lines
@@ -56,6 +56,7 @@ class Export:
             raise
 
     def _write(self, planned: Planned) -> str:
+        check_known(planned[0])
         jobs = self._jobs(planned)
         tries = tries_of(jobs, choose_first(jobs, lambda _: sys.maxsize))
         made = drafts_of(self._clusters, tries)

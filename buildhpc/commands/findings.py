@@ -142,6 +142,8 @@ def _sample(graph: JobGraph) -> Iterator[Job]:
 def _unused_rules(project: Project, graph: JobGraph, targets: Sequence[str]) -> Iterator[Problem]:
     """Rules that neither the targets need nor what is asked for by name: rules without outputs."""
     used = {job.rule.name for job in graph.jobs}
+    if any(job.awaits for job in graph.jobs):
+        return  # what is used beyond a checkpoint is not known yet
     rules = project.pipeline.rules
     state = read_state(Path.cwd())
     for rule in rules.values():

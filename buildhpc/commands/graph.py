@@ -132,5 +132,7 @@ def _described(pipeline: Pipeline, drawing: Drawing, graph: JobGraph | None) -> 
         yield from columns(rows)
     unused = [name for name in pipeline.rules if name not in drawing.needs]
     if unused:
-        yield f"not needed here: {', '.join(unused)}"
+        open_ = graph is not None and any(job.awaits for job in graph.jobs)
+        why = "not known to be needed before a checkpoint has run" if open_ else "not needed here"
+        yield f"{why}: {', '.join(unused)}"
     yield ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import socket
 import time
@@ -22,6 +21,7 @@ from buildhpc.commands.checks import (
     limits_of,
 )
 from buildhpc.commands.common import LATENCY_S, command_line, fold_receipts, note, warn
+from buildhpc.commands.growth import Growth
 from buildhpc.commands.leftovers import (
     remove_files,
     remove_tree,
@@ -29,12 +29,13 @@ from buildhpc.commands.leftovers import (
     run_marker,
     take_over,
 )
+from buildhpc.commands.lists import list_file
 from buildhpc.commands.work import PlanWork, TempKeeper, to_claim, write_benchmark
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
-from buildhpc.messages import run as run_messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.model import Job, JobGraph, Plan
+from buildhpc.plan.plan import counted
 from buildhpc.plan.stale import Evidence
 from buildhpc.plan.stamps import Record, Stamp
 from buildhpc.project import Project, Recipes
@@ -94,6 +95,7 @@ class Session:
         self._clear = True
         self._free_temps: list[str] = []
         self._flush_at_s = self._polled_s = self._unwritten_since_s = 0.0
+        self._total = 0
         self._counts = {"done": 0, "failed": 0, "skipped": 0, "unneeded": 0, "theirs": 0}
 
     def build(self, graph: JobGraph, evidence: Evidence, plan: Plan, seen: bytes) -> int:
@@ -102,8 +104,7 @@ class Session:
         while True:
             check_protected(plan, unprotect=self._args.unprotect)
             self._check(graph, plan)
-            claimed = self._recorder.claim([to_claim(step.job) for step in plan.steps], seen)
-            self._take_over(claimed)
+            claimed = self._claim([step.job for step in plan.steps if step.job.acts], seen)
             if not claimed.changed:
                 break
             seen = self._state.generation()
@@ -129,6 +130,11 @@ class Session:
                 raise messages.not_inside(path, graph.inside[path].name)
         return code
 
+    def _claim(self, jobs: Sequence[Job], seen: bytes | None = None) -> Claimed:
+        claimed = self._recorder.claim([to_claim(job) for job in jobs], seen)
+        self._take_over(claimed)
+        return claimed
+
     def _check(self, graph: JobGraph, plan: Plan) -> None:
         """What would go wrong for sure is said before anything runs. Raises: HpcmakeError."""
         describer = self._describer("plan")
@@ -137,23 +143,7 @@ class Session:
         check_files(plan, graph, describer)
 
     def _describer(self, marker: str) -> Describer:
-        return Describer(self._project.pipeline, marker, self._list_file)
-
-    def _list_file(self, paths: Sequence[str]) -> str:
-        """A file of this run that lists paths, a line each."""
-        text = "".join(f"{path}\n" for path in paths)
-        name = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
-        path = self._scratch() / f"inputs-{name}.txt"
-        if not path.exists():
-            # A list that broke off must not be there for the next job with the same inputs.
-            private = path.with_suffix(".new")
-            try:
-                private.write_text(text, errors="surrogateescape")
-                private.rename(path)
-            except OSError as error:
-                private.unlink(missing_ok=True)
-                raise run_messages.unwritable_list(str(path), str(error.strerror)) from error
-        return str(path)
+        return Describer(self._project.pipeline, marker, lambda p: list_file(self._scratch(), p))
 
     def _scratch(self) -> Path:
         path = run_folder(self._recorder.id)
@@ -187,10 +177,14 @@ class Session:
         self._call_handlers("start")
         executor = self._executor(work, marker)
         keeper = TempKeeper(graph, [step.job for step in plan.steps], evidence)
+        growing = self._project.growing
+        self._growth = Growth(growing, work, executor, keeper, reporter, self._claim)
+        self._growth.check_by(describer, self._limits, unprotect=self._args.unprotect)
         with closing(work):
             self._follow(work, executor, keeper, reporter)
         if executor.interrupted is None and not executor.failed:
             self._free_temps += keeper.left_over(os.path.lexists)
+        self._total = counted([step.job for step in work.steps])
         self._flush()
         return executor.interrupted
 
@@ -234,11 +228,15 @@ class Session:
             self._counts["skipped"] += 1
             self._recorder.skipped(event.job, event.because)
         elif isinstance(event, Unneeded):
-            self._counts["unneeded"] += 1
+            job = _job(work, event.job)
             self._clear = False
             self._recorder.unneeded(event.job)
-            self._free_temps += keeper.done(_job(work, event.job))
+            self._free_temps += keeper.done(job)
+            if not job.acts:
+                return  # it only names what others made
+            self._counts["unneeded"] += 1
         reporter.event(event)
+        self._growth.event(event)
 
     def _ended(self, event: Ended, work: PlanWork, keeper: TempKeeper) -> None:
         job = _job(work, event.job)
@@ -260,7 +258,8 @@ class Session:
         if outcome.state == "failed" and not event.retry:
             self._counts["failed"] += 1
             self._failed.append(FailedJob(job, spec, outcome, tail(outcome.log)))
-        self._recorder.ended(spec, outcome, retry=event.retry)
+        if job.acts:
+            self._recorder.ended(spec, outcome, retry=event.retry)
 
     def _settle(self, record: Record, changed: Sequence[str]) -> None:
         """Keep what the state says of files now, as long as it says one thing of each."""
@@ -336,8 +335,7 @@ class Session:
                 continue
             if state != "done":
                 # Whoever had it left it undone: now it is ours, unless another run was faster.
-                claimed = self._recorder.claim([to_claim(work.steps[task].job)])
-                self._take_over(claimed)
+                claimed = self._claim([work.steps[task].job])
                 if name in claimed.foreign:
                     continue
             del work.theirs[task]
@@ -345,6 +343,7 @@ class Session:
                 done.append(name)
                 self._counts["theirs"] += 1
                 self._free_temps += keeper.done(work.steps[task].job)
+                self._growth.has_run(name)
             executor.settle(task, "done" if state == "done" else "released")
         return done
 
@@ -373,7 +372,7 @@ class Session:
             run=self._recorder.id,
             status=status,
             counts=self._counts,
-            total=len(plan.steps),
+            total=self._total,
             wall_s=wall_s,
             failed=tuple(self._failed),
             edited=plan.edited,

@@ -121,7 +121,7 @@ class _Teller:
                 head = f"{self._paint('bold', name)} is {self._paint('yellow', 'stale')}"
             else:
                 # A temporary file is made anew for the job that needs it, all others by one.
-                how = "by" if links[number - 1][1].kind == "upstream" else "for"
+                how = {"upstream": "by", "checkpoint": "and"}.get(links[number - 1][1].kind, "for")
                 head = f"  {how} {self._paint('bold', name)}"
             yield f"{head}: {reason.text}"
             yield from self._change(jobs[name], reason)

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from buildhpc import disk
 from buildhpc.commands.common import warn
+from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
@@ -36,7 +37,7 @@ class PlanWork:
         recipes: Recipes,
         notice: Callable[[str, str], None],
     ) -> None:
-        self.steps: Sequence[Step] = plan.steps
+        self.steps: list[Step] = list(plan.steps)
         self.numbers = {step.job.name: number for number, step in enumerate(plan.steps)}
         self.theirs: dict[int, str] = {}
         self.retries_override: int | None = None
@@ -46,12 +47,39 @@ class PlanWork:
         self._describer = describer
         self._notice = notice
         self._recipes = recipes
-        self._replaced = frozenset(plan.replaced)
+        self._replaced = set(plan.replaced)
         self._seen: dict[str, inputs.Seen] = {}
         self._unneeded: set[str] = set()
+        self._refused: dict[int, HpcmakeError] = {}
         # Temp files that were put back, with the stamps they are known by.
         self._put_back: dict[str, Stamp] = {}
         self._clock = inputs.Clock(".hpcmake")
+
+    def grow(self, steps: Sequence[Step], replaced: Iterable[str]) -> None:
+        """Take in further steps. replaced: outputs of theirs that were changed by hand."""
+        self._replaced.update(replaced)
+        for step in steps:
+            self._unneeded.discard(step.job.name)
+            self.numbers[step.job.name] = len(self.steps)
+            self.steps.append(step)
+            for path in step.job.temp:
+                self._evidence.disk.get(path)  # what was there before its job runs
+        self._read.update(path for step in steps for path in step.job.inputs)
+        self._by_content.update(path for step in steps for path in step.job.content)
+
+    def settle(self, task: int, step: Step | None) -> None:
+        """What a step is that waited for a checkpoint; None: its job need not run."""
+        if step is None:
+            self._unneeded.add(self.name(task))
+            self.steps[task] = self.steps[task]._replace(after=())
+        else:
+            self.steps[task] = step
+            self._read.update(step.job.inputs)
+            self._by_content.update(step.job.content)
+
+    def refuse(self, task: int, error: HpcmakeError) -> None:
+        """A job cannot run, as turned out since the plan was made."""
+        self._refused[task] = error
 
     def close(self) -> None:
         """Let go of what was opened; afterwards no job can start."""
@@ -76,6 +104,8 @@ class PlanWork:
 
     def needs(self, task: int, attempt: int, /) -> Needs:
         """What an attempt needs."""
+        if task in self._refused:
+            raise self._refused[task]
         return self._describer.needs(self.steps[task].job, attempt)
 
     def foreign(self, task: int, /) -> bool:
@@ -89,6 +119,8 @@ class PlanWork:
         content and have the bytes they had.
         """
         step = self.steps[task]
+        if step.job.name in self._unneeded:
+            return False
         if step.reason.kind != "upstream":
             return True
         by_content = self._evidence.content or step.job.content
@@ -107,14 +139,14 @@ class PlanWork:
         return needed
 
     @cached_property
-    def _read(self) -> frozenset[str]:
+    def _read(self) -> set[str]:
         """The files that the jobs of the plan read."""
-        return frozenset(path for step in self.steps for path in step.job.inputs)
+        return {path for step in self.steps for path in step.job.inputs}
 
     @cached_property
-    def _by_content(self) -> frozenset[str]:
+    def _by_content(self) -> set[str]:
         """The files that jobs of the plan compare by content."""
-        return frozenset(path for step in self.steps for path in step.job.content)
+        return {path for step in self.steps for path in step.job.content}
 
     def _identity(self, path: str, stamp: Stamp | None) -> Stamp | None:
         """The stamp a file is known by: one that was put back is what it was."""
@@ -123,6 +155,8 @@ class PlanWork:
     def spec(self, task: int, attempt: int, /) -> JobSpec:
         """What to run."""
         job = self.steps[task].job
+        if task in self._refused:
+            raise self._refused[task]
         cores = min(self._describer.needs(job, attempt).cores, self.max_cores)
         return self._describer.spec(job, attempt, {"cores": cores})
 
@@ -214,10 +248,36 @@ class TempKeeper:
         self._evidence = evidence
         self._targets = frozenset(graph.targets)
         self._waiting: dict[str, int] = {}
-        self._planned = {job.name: job for job in planned}
-        for job in self._planned.values():
+        self._planned: dict[str, Job] = {}
+        self._later: list[Job] = []
+        # Of what waits for checkpoints it is not known what it needs: meanwhile all is kept.
+        self._open: set[Job] = set()
+        self._kept: list[str] = []
+        self._need(planned)
+
+    def _need(self, planned: Iterable[Job]) -> None:
+        for job in planned:
+            self._planned[job.name] = job
+            if job.awaits:
+                self._open.add(job)
+                continue
             for path in self._temps(job):
                 self._waiting[path] = self._waiting.get(path, 0) + 1
+
+    def grow(self, job: Job, planned: Iterable[Job], fresh: Iterable[Job]) -> None:
+        """What became known of a job that waited for checkpoints.
+
+        planned: what will run by now, itself among it or not. fresh: what need not.
+        """
+        self._open.discard(job)
+        self._need(planned)
+        self._later += fresh
+        if not job.acts:
+            self._targets |= frozenset(job.inputs)
+
+    def give_up(self, job: Job) -> None:
+        """A job will not run."""
+        self._open.discard(job)
 
     def done(self, job: Job) -> list[str]:
         """The temp files that nothing needs any more now that `job` is done."""
@@ -227,13 +287,21 @@ class TempKeeper:
             if self._waiting[path] == 0:
                 free.append(path)
         free += [path for path in job.temp if path not in self._waiting]
-        return [path for path in free if path not in self._targets and self._is_made(path)]
+        free = [path for path in free if path not in self._targets and self._is_made(path)]
+        if not self._open and not self._kept:
+            return free
+        self._kept += free
+        if self._open:
+            return []
+        free = [path for path in dict.fromkeys(self._kept) if not self._waiting.get(path)]
+        self._kept = []
+        return [path for path in free if path not in self._targets]
 
     def left_over(self, exists: Callable[[str], bool]) -> list[str]:
         """Temp files of fresh jobs that no planned job needs and that are still there."""
         return [
             path
-            for job in self._graph.jobs
+            for job in (*self._graph.jobs, *self._later)
             if job.temp and job.name not in self._planned
             for path in job.temp
             if path not in self._waiting and path not in self._targets

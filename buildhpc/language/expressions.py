@@ -17,7 +17,7 @@ from buildhpc.language.follow import check_regex, follow
 from buildhpc.language.functions import FUNCTIONS, Function, NotThere, Reader, plain_text
 from buildhpc.language.operators import Unfit, binary, negative
 from buildhpc.language.patterns import DEFAULT, Pattern, Wild, normal, pattern
-from buildhpc.language.values import Files, Unfilled, kind, wrap
+from buildhpc.language.values import Files, Layered, Unfilled, kind, wrap
 from buildhpc.messages import language as messages
 from buildhpc.quantities import quantity
 
@@ -37,6 +37,7 @@ class Names:
     path: strings are paths: no list in them, and they get their standard form.
     later: names defined further down in the file, with their places.
     note: said with an unknown name.
+    waits: loops may wait for a checkpoint.
     """
 
     constants: Mapping[str, Any]
@@ -47,6 +48,7 @@ class Names:
     path: bool = False
     later: Mapping[str, Span] = field(default_factory=dict)
     note: str | None = None
+    waits: bool = False
 
 
 def compile_expression(node: syntax.Expression, names: Names) -> Thunk:
@@ -270,22 +272,11 @@ def _conditional(node: syntax.Conditional, names: Names) -> Thunk:
     return lambda scope: then(scope) if condition(scope) else otherwise(scope)
 
 
-class Layered(dict[str, Any]):
-    """A scope with a few names of its own over another one."""
-
-    def __init__(self, own: Mapping[str, Any], below: Scope) -> None:
-        super().__init__(own)
-        self._below = below
-
-    def __missing__(self, name: str) -> Any:
-        return self._below[name]
-
-
 def _loop(node: syntax.Loop, names: Names) -> Thunk:
     clauses = []
     inner = names
     for clause in node.clauses:
-        if clause.after is not None:
+        if clause.after is not None and not names.waits:
             raise messages.late_loop(clause.after.name, clause.span)
         values = compile_expression(clause.values, replace(inner, braces="error", path=False))
         bound = [name.name for name in clause.names]

@@ -186,3 +186,14 @@ def kind(value: Any) -> str:
     return names.get(type(value)) or {"Size": "a size", "Duration": "a time"}.get(
         type(value).__name__, "a " + type(value).__name__
     )
+
+
+class Layered(dict[str, Any]):
+    """A scope with a few names of its own over another one."""
+
+    def __init__(self, own: Mapping[str, Any], below: Mapping[str, Any]) -> None:
+        super().__init__(own)
+        self._below = below
+
+    def __missing__(self, name: str) -> Any:
+        return self._below[name]

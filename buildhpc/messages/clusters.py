@@ -151,3 +151,13 @@ def export_there(folder: str) -> HpcmakeError:
     """An export into a folder that is in use; what was submitted from it may still need it."""
     text = f"`{folder}` is there already, and not empty"
     return HpcmakeError(Problem("already-there", text, None, (Note("help", "name another"),)))
+
+
+def cannot_wait(job: str, checkpoint: str, span: Span) -> HpcmakeError:
+    """An export of jobs that are known once another one has run."""
+    notes = (
+        Note("note", "what is exported is all known when it is written"),
+        Note("help", f"make what `{checkpoint}` makes first: `hpcmake {checkpoint}`"),
+    )
+    text = f"what `{job}` needs is known once `{checkpoint}` has run"
+    return HpcmakeError(Problem("export-checkpoint", text, span, notes))

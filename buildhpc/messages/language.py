@@ -31,6 +31,8 @@ def unknown_name(
 ) -> HpcmakeError:
     """A name that nothing defines at this place."""
     cure = "define it with `let`, or take it from `config`"
+    if name == "checkpoints":  # as Snakemake has it
+        cure, note = "a loop waits by itself: `ITEM for row in glob(...) after NAME`", None
     notes = help_near(nearest(name, known), cure)
     if note:
         notes = (Note("note", note), *notes)
@@ -135,13 +137,15 @@ def loop_names(count: int, what: str, span: Span) -> HpcmakeError:
 
 
 def late_loop(rule: str, span: Span) -> HpcmakeError:
-    """A loop over what a checkpoint makes."""
-    notes = (
-        Note("note", f"its items are known once `{rule}` has run"),
-        Note("help", f"build `{rule}` first, and loop over its files with `glob(...)` alone"),
-    )
-    text = "this version cannot wait for a checkpoint in the middle of a build"
-    return HpcmakeError(Problem("checkpoint", text, span, notes))
+    """A loop that waits for a checkpoint where nothing can wait."""
+    note = Note("help", "put the loop into `input:`; the recipe sees the files as `{input}`")
+    text = f"only an `input:` can wait for `{rule}` to have run"
+    return HpcmakeError(Problem("checkpoint", text, span, (note,)))
+
+
+def not_known_yet(rule: str, checkpoint: str, span: Span) -> HpcmakeError:
+    """What a job reads is asked for before its checkpoint has run."""
+    return not_there(f"what `{rule}` reads is known once `{checkpoint}` has run", span)
 
 
 def helper_failed(name: str, error: BaseException, span: Span) -> HpcmakeError:

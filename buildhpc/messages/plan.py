@@ -130,6 +130,12 @@ def until_not_needed(name: str) -> HpcmakeError:
     )
 
 
+def omitted_later(job: str, rule: str, span: Span) -> HpcmakeError:
+    """`--omit` of a rule that a job turns out to need once a checkpoint has run."""
+    text = f"`{job}` needs what `{rule}` makes, which `--omit` leaves out"
+    return HpcmakeError(Problem("omitted", text, span))
+
+
 def protected(paths: Sequence[str]) -> HpcmakeError:
     """Stale outputs that are protected."""
     shown = ", ".join(f"`{path}`" for path in paths[:5]) + (", ..." if len(paths) > 5 else "")

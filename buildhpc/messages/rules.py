@@ -214,3 +214,44 @@ def args_without_use(span: Span) -> HpcmakeError:
 def block_needed(name: str, span: Span) -> HpcmakeError:
     """A recipe without its text."""
     return _error("bad-directive", f"`{name}` wants a text", span)
+
+
+def not_a_checkpoint(name: str, span: Span, rule: Span) -> HpcmakeError:
+    """`after` names a rule that is no checkpoint."""
+    return _error(
+        "not-a-checkpoint",
+        f"`{name}` is a rule, and a loop waits for a checkpoint",
+        span,
+        Note("help", f"write `checkpoint {name}:` here", rule),
+    )
+
+
+def checkpoint_wildcard(checkpoint: str, wildcard: str, span: Span) -> HpcmakeError:
+    """A checkpoint of which a job would have to wait for a job it cannot name."""
+    return _error(
+        "checkpoint-wildcard",
+        f"`{checkpoint}` has the wildcard `{{{wildcard}}}`, and this rule has not",
+        span,
+        Note("note", f"a job waits for the job of `{checkpoint}` that has its own wildcards"),
+        Note("help", f"loop in a rule with `{{{wildcard}}}` in its output, and take that output"),
+    )
+
+
+def checkpoint_output(span: Span) -> HpcmakeError:
+    """A checkpoint without outputs."""
+    return _error(
+        "checkpoint-output",
+        "a checkpoint needs an output: it tells whether the checkpoint has run",
+        span,
+        Note("help", 'name what it makes, e.g. `output: directory("parts")`'),
+    )
+
+
+def temp_checkpoint(path: str, span: Span) -> HpcmakeError:
+    """A `temp` output of a checkpoint."""
+    return _error(
+        "temp-checkpoint",
+        f"`{path}` cannot be `temp`: what a checkpoint makes is looked at by every later build",
+        span,
+        Note("help", "leave out `temp(...)`"),
+    )

@@ -7,14 +7,15 @@ whose inputs cannot be had are passed over, as Make does.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass
 
-from buildhpc.diagnostics import HpcmakeError, nearest
+from buildhpc.diagnostics import HpcmakeError
 from buildhpc.language.patterns import normal
 from buildhpc.language.values import Path
 from buildhpc.messages import plan as messages
+from buildhpc.plan.failures import Failure, explain, near_paths
+from buildhpc.plan.frames import Frame, circle
 from buildhpc.plan.index import Candidate, PatternIndex
-from buildhpc.plan.jobs import JobMaker, input_span
+from buildhpc.plan.jobs import JobMaker
 from buildhpc.plan.makers import makers_of
 from buildhpc.plan.model import Job, JobGraph
 from buildhpc.plan.paths import NAME_MAX, possible, stand_in, stands_for
@@ -25,40 +26,8 @@ from buildhpc.rules.scope import bound
 _GROWTH = 32
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why a path cannot be had: the job tried last, and why the input it lacks cannot be had.
-
-    cycle: where the path is needed to make itself: (path, rule) in order.
-    """
-
-    path: str
-    job: Job | None = None
-    cause: _Failure | None = None
-    cycle: tuple[tuple[str, str], ...] = ()
-
-
 _SOURCE = "source"
 _BUSY = "busy"
-
-
-class _Frame:
-    """A path that is being settled: its candidates, and how far the current one has come.
-
-    simple: there is one candidate, and nothing else leads to its job.
-    """
-
-    __slots__ = ("at", "failure", "feasible", "job", "option", "options", "path", "simple")
-
-    def __init__(self, path: str, options: Sequence[Candidate]) -> None:
-        self.path = path
-        self.options = options
-        self.option = -1
-        self.job: Job | None = None
-        self.at = 0
-        self.feasible: list[tuple[Candidate, Job]] | None = None
-        self.failure: _Failure | None = None
-        self.simple = False
 
 
 class GraphBuilder:
@@ -68,6 +37,8 @@ class GraphBuilder:
     made_before: whether a job made this path once: then it is no source, though its rule
         cannot make it any more.
     names: folder -> names in it, for messages.
+    ran: whether the job of a checkpoint needs not run any more. order: the jobs found so far,
+    each after all that it needs.
     """
 
     def __init__(
@@ -83,8 +54,9 @@ class GraphBuilder:
         self._names = names
         self._index = PatternIndex(pipeline.rules.values())
         self._maker = JobMaker(pipeline, exists)
-        self._known: dict[str, Job | _Failure | str] = {}
-        self._order: list[Job] = []
+        self.ran: Callable[[Job], bool] = lambda _: False
+        self.order: list[Job] = []
+        self._known: dict[str, Job | Failure | str] = {}
         # Only jobs that can be come upon by more than one path need to be found again.
         self._shared: dict[tuple[int, tuple[str, ...]], Job] = {}
         self._done: set[Job] = set()
@@ -92,6 +64,7 @@ class GraphBuilder:
         self._inside: dict[str, Job] = {}
         self._passed_over = False
         self._ordered = any(rule.after for rule in pipeline.rules.values())
+        self._hopeless: list[str] = []
 
     def build(self, targets: Iterable[str]) -> JobGraph:
         """All jobs for `targets`: paths, or names of rules. Raises: HpcmakeError."""
@@ -102,13 +75,14 @@ class GraphBuilder:
                     path, (names[0], first.rule.span), (names[1], second.rule.span)
                 )
         asked = [self._target(target) for target in targets]
-        jobs = self._needed(asked) if self._passed_over else self._order
+        jobs = self._needed(asked) if self._passed_over else self.order
         paths = {path: None for target in asked for path in _asked_paths(target)}
         found = [self._known.get(t) if isinstance(t, str) else t for t in asked]
         roots = dict.fromkeys(job for job in found if isinstance(job, Job))
         makers = makers_of(jobs, folders=self._index.has_directories)
         makers.update(self._inside)
-        self._known.clear()
+        if not any(rule.awaits for rule in self._pipeline.rules.values()):
+            self._known.clear()
         named = {job.name: job for job in jobs if not job.outputs} if self._ordered else {}
         return JobGraph(tuple(jobs), makers, self._inside, tuple(paths), tuple(roots), named)
 
@@ -120,7 +94,7 @@ class GraphBuilder:
         if path not in self._known and (frame := self._open(path)) is not None:
             self._run([frame])
         result = self._known[path]
-        if isinstance(result, _Failure):
+        if isinstance(result, Failure):
             raise self._explain(result, None)
         return path
 
@@ -134,11 +108,11 @@ class GraphBuilder:
         path = str(patterns[0]) if patterns else stand_in(rule.name)
         result = self._known.get(path)
         if not isinstance(result, Job):
-            frame = _Frame(path, (Candidate(0, rule, (), patterns[0] if patterns else None),))
+            frame = Frame(path, (Candidate(0, rule, (), patterns[0] if patterns else None),))
             self._known[path] = _BUSY
             self._run([frame])
             result = self._known[path]
-        if isinstance(result, _Failure):
+        if isinstance(result, Failure):
             raise self._explain(result, rule)
         assert isinstance(result, Job)
         if result.rule is not rule:
@@ -146,7 +120,7 @@ class GraphBuilder:
             raise messages.two_makers(path, first, second)
         return result
 
-    def _open(self, path: str) -> _Frame | None:
+    def _open(self, path: str) -> Frame | None:
         """A frame for a path with candidates; a path without any is settled at once."""
         options = self._index.candidates(path)
         if isinstance(path, Path) and path.pin is not None:
@@ -158,10 +132,14 @@ class GraphBuilder:
         if not options and (name := stands_for(path)) is not None:
             options = [Candidate(0, self._pipeline.rules[name], (), None)]
         if not options:
-            self._known[path] = _SOURCE if path in self._exists else _Failure(path)
+            if path in self._exists:
+                self._known[path] = _SOURCE
+            else:
+                self._known[path] = Failure(path)
+                self._hopeless.append(path)
             return None
         self._known[path] = _BUSY
-        frame = _Frame(path, options)
+        frame = Frame(path, options)
         rule = options[0].rule
         if rule.one_path and len(options) == 1:
             # 200,000 jobs: 0.6 s less than by the general way.
@@ -169,7 +147,7 @@ class GraphBuilder:
             frame.job = self._maker.make(rule, options[0].values, path)
         return frame
 
-    def _run(self, stack: list[_Frame]) -> None:
+    def _run(self, stack: list[Frame]) -> None:
         """Settle what is on the stack, and all that it needs."""
         # 200,000 jobs: 0.1 s less than `while stack`, which CPython 3.11 never makes fast.
         while True:
@@ -182,14 +160,16 @@ class GraphBuilder:
                     stack.pop()
                     self._close(frame, stack)
             elif self._have_inputs(job, frame, stack):
-                if frame.simple:
+                if job.awaits and self._learned(job):
+                    frame.at = 0
+                elif frame.simple:
                     stack.pop()
-                    self._order.append(job)
+                    self.order.append(job)
                     self._known[frame.path] = job
                 else:
                     self._accept(frame, stack)
 
-    def _have_inputs(self, job: Job, frame: _Frame, stack: list[_Frame]) -> bool:
+    def _have_inputs(self, job: Job, frame: Frame, stack: list[Frame]) -> bool:
         """Whether all inputs of a frame's job can be had; an open one is put on the stack."""
         known = self._known
         inputs = job.inputs if not job.after else job.needs()
@@ -204,13 +184,82 @@ class GraphBuilder:
                     return False
                 state = known[path]
             if state is _BUSY:
-                state = _Failure(path, cycle=_circle(stack, path))
-            if isinstance(state, _Failure):
+                state = Failure(path, cycle=circle(stack, path))
+            if isinstance(state, Failure):
                 self._reject(frame, state)
                 return False
         return True
 
-    def _begin(self, frame: _Frame, stack: list[_Frame]) -> bool:
+    def _learned(self, job: Job) -> bool:
+        """Whether the checkpoints of a job have run, so that it has got all its inputs."""
+        job.awaits = tuple(path for path in job.awaits if not self._has_run(self._known[path]))
+        if not job.awaits:
+            self._maker.settle(job)
+        return not job.awaits
+
+    def _has_run(self, maker: Job | Failure | str) -> bool:
+        return isinstance(maker, Job) and self.ran(maker)
+
+    def grow(self, job: Job) -> list[Job]:
+        """The further jobs that a job needs whose checkpoints have run by now, in their order.
+
+        Raises: HpcmakeError; call `forget` then.
+        """
+        begin = len(self.order)
+        self._maker.settle(job)
+        own = job.outputs[0] if job.outputs else stand_in(job.rule.name)
+        for path in job.inputs:
+            if path not in self._known and (frame := self._open(path)) is not None:
+                self._run([frame])
+            state = self._known[path]
+            if isinstance(state, Failure):
+                raise self._explain(Failure(own, job, state), job.rule)
+        new = set(self.order[begin:])
+        needed: set[Job] = set()
+        todo = [job]
+        while todo:
+            for path in todo.pop().inputs:
+                maker = self._known[path]
+                if isinstance(maker, Job) and maker in new and maker not in needed:
+                    needed.add(maker)
+                    todo.append(maker)
+        return [each for each in self.order[begin:] if each in needed]
+
+    def forget(self, begin: int) -> list[Job]:
+        """Forget the jobs that were found since there were `begin`; returns them."""
+        gone = self.order[begin:]
+        del self.order[begin:]
+        for job in gone:
+            self._shared.pop((job.rule.order, job.values), None)
+            self._done.discard(job)
+        lost = set(gone)
+        for path in [path for path, state in self._known.items() if state in lost]:
+            del self._known[path]
+            self._inside.pop(path, None)
+        return gone
+
+    def maker(self, path: str) -> Job | None:
+        """The job that makes a path, None where none is known to."""
+        state = self._known.get(path)
+        return state if isinstance(state, Job) else None
+
+    def look_again(self, exists: Container[str]) -> None:
+        """Judge anew what could not be had. exists: the paths that are there by now."""
+        self._exists = exists
+        self._maker = JobMaker(self._pipeline, exists)
+        for path in self._hopeless:
+            if isinstance(self._known.get(path), Failure):
+                del self._known[path]
+        self._hopeless.clear()
+
+    def know(self, jobs: Iterable[Job]) -> None:
+        """Take jobs as found, without a look at what they need."""
+        for job in jobs:
+            self._known.update(dict.fromkeys(job.outputs, job))
+            self._shared[job.rule.order, job.values] = job
+            self._done.add(job)
+
+    def _begin(self, frame: Frame, stack: list[Frame]) -> bool:
         """Begin with the next candidate worth a try; False when there is none."""
         while frame.option + 1 < len(frame.options):
             frame.option += 1
@@ -227,7 +276,7 @@ class GraphBuilder:
             if job in self._done:
                 frame.feasible = [*(frame.feasible or ()), (option, job)]
             elif lengths and any(other.job is job for other in stack):
-                frame.failure = _Failure(frame.path, cycle=_circle(stack[:-1], frame.path))
+                frame.failure = Failure(frame.path, cycle=circle(stack[:-1], frame.path))
             else:
                 frame.job, frame.at = job, 0
                 lengths.append(len(frame.path))
@@ -251,9 +300,9 @@ class GraphBuilder:
             return False
         return (first.rule.name, second.rule.name) not in self._pipeline.prefer
 
-    def _accept(self, frame: _Frame, stack: list[_Frame]) -> None:
+    def _accept(self, frame: Frame, stack: list[Frame]) -> None:
         job = self._leave(frame)
-        self._order.append(job)
+        self.order.append(job)
         if not job.rule.one_path:
             self._done.add(job)
         frame.feasible = [*(frame.feasible or ()), (frame.options[frame.option], job)]
@@ -261,13 +310,13 @@ class GraphBuilder:
             stack.pop()
             self._close(frame, stack)
 
-    def _reject(self, frame: _Frame, cause: _Failure) -> None:
+    def _reject(self, frame: Frame, cause: Failure) -> None:
         job = self._leave(frame)
         self._passed_over = True
         if frame.failure is None:
-            frame.failure = _Failure(frame.path, job, cause)
+            frame.failure = Failure(frame.path, job, cause)
 
-    def _leave(self, frame: _Frame) -> Job:
+    def _leave(self, frame: Frame) -> Job:
         job = frame.job
         assert job is not None
         if not frame.simple:
@@ -275,7 +324,7 @@ class GraphBuilder:
         frame.job = None
         return job
 
-    def _close(self, frame: _Frame, stack: list[_Frame]) -> None:
+    def _close(self, frame: Frame, stack: list[Frame]) -> None:
         """Settle the path of a frame that has no candidate left to try."""
         path = frame.path
         if frame.feasible:
@@ -288,18 +337,19 @@ class GraphBuilder:
             if path not in job.outputs and stands_for(path) is None:
                 self._inside[path] = job
             return
-        failure = frame.failure or _Failure(path)
+        failure = frame.failure or Failure(path)
         wild = all(option.pattern is not None and option.free for option in frame.options)
         if wild and path in self._exists and not self._made_before(path):
             self._known[path] = _SOURCE
             return
         self._known[path] = failure
-        if _root(failure).cycle and stack:
+        self._hopeless.append(path)
+        if failure.root.cycle and stack:
             # Whether this path can be had hangs on what is still open: judge it anew next time.
             del self._known[path]
             self._reject(stack[-1], failure)
 
-    def _choose(self, frame: _Frame) -> Job:
+    def _choose(self, frame: Frame) -> Job:
         """The best of the feasible candidates. Raises: messages.ambiguous."""
         assert frame.feasible
         best, job = frame.feasible[0]
@@ -325,46 +375,17 @@ class GraphBuilder:
             if isinstance(job, Job) and job not in needed:
                 needed.add(job)
                 todo.extend(known[path] for path in job.needs())
-        return [job for job in self._order if job in needed]
+        return [job for job in self.order if job in needed]
 
-    def _explain(self, failure: _Failure, rule: Rule | None) -> HpcmakeError:
-        """The error for a target that cannot be had: the chain down to what is missing."""
-        chain: list[tuple[str, str]] = []
-        job: Job | None = None
-        while failure.cause is not None:
-            assert failure.job is not None
-            job = failure.job
-            path = "" if stands_for(failure.path) is not None else failure.path
-            chain.insert(0, (job.rule.name, path))
-            failure = failure.cause
-        span = rule.span if rule else None
-        recipe = job.rule.recipe if job is not None else None
-        if recipe is not None and recipe.kind == "script":
-            span = recipe.span
-        if job is not None and (item := input_span(self._pipeline, job, failure.path)) is not None:
-            span = item.span
-        if failure.cycle:
-            return messages.cycle(
-                failure.cycle, span or next(iter(self._pipeline.rules.values())).span
-            )
-        return messages.no_rule(failure.path, chain, self._near(failure.path), span)
+    def _explain(self, failure: Failure, rule: Rule | None) -> HpcmakeError:
+        """The error for a target that cannot be had."""
+        return explain(self._pipeline, failure, rule, self._near)
 
     def _near(self, path: str) -> list[str]:
         """Paths like `path` that are there or that a rule makes."""
-        folder, _, _ = path.rpartition("/")
-        there = [f"{folder}/{name}" if folder else name for name in self._names(folder or ".")]
         made = [p for p, state in self._known.items() if isinstance(state, Job)][:10_000]
-        could = []
-        for rule in self._pipeline.rules.values():
-            for pattern in rule.patterns():
-                prefix, suffix = pattern.prefix, pattern.suffix
-                if not pattern.wildcards:
-                    could.append(str(pattern))
-                elif path.startswith(prefix):
-                    guess = path[: max(len(prefix), len(path) - len(suffix))] + suffix
-                    could += [guess] if pattern.match(guess) else []
-        hopeless = {p for p, state in self._known.items() if isinstance(state, _Failure)}
-        return nearest(path, {*there, *made, *could} - {path, *hopeless})
+        hopeless = {p for p, state in self._known.items() if isinstance(state, Failure)}
+        return near_paths(path, self._pipeline, self._names, (made, hopeless))
 
 
 def _asked_paths(target: Job | str) -> tuple[str, ...]:
@@ -372,27 +393,3 @@ def _asked_paths(target: Job | str) -> tuple[str, ...]:
     if isinstance(target, str):
         return (target,)
     return target.outputs if target.outputs or target.rule.recipe else target.inputs
-
-
-def _root(failure: _Failure) -> _Failure:
-    while failure.cause is not None:
-        failure = failure.cause
-    return failure
-
-
-def _circle(stack: Sequence[_Frame], path: str) -> tuple[tuple[str, str], ...]:
-    """From `path` down the stack to where it is needed again: (path, rule) in order."""
-    # The nearest: a rule that is asked for by its name may stand below, with a job of its own.
-    start = max(
-        (
-            number
-            for number, frame in enumerate(stack)
-            if frame.path == path or (frame.job is not None and path in frame.job.outputs)
-        ),
-        default=0,
-    )
-    return tuple(
-        (path if number == 0 else frame.path, frame.job.rule.name)
-        for number, frame in enumerate(stack[start:])
-        if frame.job is not None
-    )

@@ -9,7 +9,7 @@ from buildhpc.language.patterns import normal
 from buildhpc.language.values import Path
 from buildhpc.plan.model import Job
 from buildhpc.rules.model import InputItem, Pipeline, Rule
-from buildhpc.rules.scope import JobScope, paths_of
+from buildhpc.rules.scope import JobScope, bound, paths_of
 
 
 class _Forms(NamedTuple):
@@ -59,19 +59,54 @@ class JobMaker:
 
     def _computed(self, rule: Rule, values: tuple[str, ...], outputs: tuple[str, ...]) -> Job:
         scope = JobScope(self._pipeline, rule, values)
-        paths = list(scope["input"]) + self._implicit(rule, scope)
-        first = [self._pipeline.rules[name] for name in rule.after]
-        paths += [str(path) for other in first for path in other.patterns() if path not in paths]
+        job = Job(rule, values, outputs, ())
+        if not rule.awaits:
+            first = [self._pipeline.rules[name] for name in rule.after]
+            paths = list(scope["input"]) + self._implicit(rule, scope)
+            more = [str(path) for other in first for path in other.patterns()]
+            self._fill(job, [*paths, *(path for path in more if path not in paths)])
+            job.after = tuple(other.name for other in first if not other.outputs)
+            return job
+        self._pipeline.settled.pop((rule.order, values), None)
+        known = list(scope.read(item for item in rule.inputs if not item.late))
+        awaited = self._awaited(job)
+        self._fill_late(job, known, awaited, scope)
+        job.awaits = tuple(map(str, awaited))
+        return job
+
+    def settle(self, job: Job) -> None:
+        """Let a job have all its inputs, now that its checkpoints have run.
+
+        Raises: HpcmakeError
+        """
+        scope = JobScope(self._pipeline, job.rule, job.values)
+        found = scope.read(job.rule.inputs)
+        self._pipeline.settled[job.rule.order, job.values] = found
+        self._fill_late(job, list(found), self._awaited(job), scope)
+        job.awaits = ()
+
+    def _awaited(self, job: Job) -> list[str]:
+        """An output of each checkpoint that a job waits for."""
+        wildcards = dict(zip(job.rule.wildcards, job.values, strict=True))
+        rules = [self._pipeline.rules[name.name] for name in job.rule.awaits]
+        return [Path(bound(rule.patterns()[0], wildcards), pin=rule.name) for rule in rules]
+
+    def _fill_late(self, job: Job, known: list[str], awaited: list[str], scope: JobScope) -> None:
+        """The checkpoints come first, but whether they were made anew is no reason by itself."""
+        own = [path for path in awaited if path not in known]
+        self._fill(job, [*known, *own, *self._implicit(job.rule, scope)])
+        job.ancient |= frozenset(map(str, own))
+
+    def _fill(self, job: Job, paths: list[str]) -> None:
+        """Let a job have inputs, with the flags of their paths."""
         flagged = [path for path in paths if isinstance(path, Path)]
         if flagged:
             # A pin is looked at when the path is settled; flags are kept beside the paths.
             paths = [p if isinstance(p, Path) and p.pin else str(p) for p in paths]
-        job = Job(rule, values, outputs, tuple(paths))
-        job.after = tuple(other.name for other in first if not other.outputs)
+        job.inputs = tuple(paths)
         if flagged:
             job.ancient = frozenset(str(p) for p in flagged if "ancient" in p.flags)
             job.content = frozenset(str(p) for p in flagged if "content" in p.flags)
-        return job
 
     def _implicit(self, rule: Rule, scope: JobScope) -> list[str]:
         """The script of a job, or the file of the function that it calls."""
@@ -104,6 +139,8 @@ def input_span(pipeline: Pipeline, job: Job, path: str) -> InputItem | None:
     """The item of `input` that names `path`."""
     scope = JobScope(pipeline, job.rule, job.values)
     for item in job.rule.inputs:
+        if item.late and job.awaits:
+            continue
         if path in paths_of(item.value(scope), item.span):
             return item
     return None

@@ -129,7 +129,7 @@ def pack(graph: JobGraph, numbers: Mapping[str, int]) -> bytes | None:
 
     numbers: path -> its number, for every path of the graph.
     """
-    if graph.inside or graph.named:
+    if graph.inside or graph.named or any(job.rule.awaits for job in graph.jobs):
         return None
     rules: dict[str, int] = {}
     rule_of, inputs, outputs = array("i"), array("i"), array("i")

@@ -22,11 +22,14 @@ class Job:
     ancient, content: the inputs whose time does not count; that are compared by content.
     temp: the outputs that are removed once nothing needs them.
     after: names of jobs without outputs that must be done first.
+    awaits: outputs of the checkpoints that have to run before all its inputs are known; empty
+        as soon as they are.
     """
 
     __slots__ = (
         "after",
         "ancient",
+        "awaits",
         "content",
         "inputs",
         "name",
@@ -50,6 +53,12 @@ class Job:
         self.name = job_name(rule.name, rule.wildcards, values)
         self.ancient = self.content = self.temp = _NONE
         self.after: tuple[str, ...] = ()
+        self.awaits: tuple[str, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Whether it does something; a rule that only names its inputs does not."""
+        return bool(self.outputs) or self.rule.recipe is not None
 
     def __repr__(self) -> str:
         return f"Job({self.name!r})"
@@ -81,7 +90,7 @@ class Reason(NamedTuple):
 
     kind: `missing-output`, `unfinished`, `failed`, `input-changed`, `recipe-changed`,
         `inputs-differ`, `other-rule`, `damaged-output`, `newer-input`, `upstream`, `forced`,
-        `always`.
+        `always`; `checkpoint`: whether it must is known once a checkpoint has run.
     said: for people; empty where kind and path say all.
     path: the file it hangs on, if one. old, new: what changed, for `why`.
     job: the other job, for `upstream` and for a `temp` file that has to be made again.

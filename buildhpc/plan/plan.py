@@ -35,6 +35,9 @@ def _forward(
     remade: dict[str, Job] = {}
     unknown: dict[str, Job] = {}
     gone = _gone_inside(graph, evidence)
+    inside: dict[Job, list[str]] = {}
+    for each, owner in graph.inside.items():
+        inside.setdefault(owner, []).append(each)
     for job in graph.jobs:
         # 200,000 jobs without outputs: 0.1 s less than when remade inputs are looked for first.
         reason = own_reason(job, evidence)
@@ -48,8 +51,8 @@ def _forward(
             reasons[job] = reason
             for output in job.outputs:
                 remade[output] = job
-            if graph.inside:
-                remade.update((p, job) for p, maker in graph.inside.items() if maker is job)
+            if inside:
+                remade.update(dict.fromkeys(inside.get(job, ()), job))
         elif job in restored:
             # What is only put back is as it was; what is there will have a new time.
             remade.update((o, job) for o in job.outputs if evidence.disk.get(o) is not None)
@@ -132,4 +135,4 @@ def _with_edited(graph: JobGraph, evidence: Evidence, steps: tuple[Step, ...]) -
 
 def counted(jobs: Sequence[Job]) -> int:
     """How many of the jobs do something: a rule that only names its inputs is none."""
-    return sum(1 for job in jobs if job.outputs or job.rule.recipe is not None)
+    return sum(1 for job in jobs if job.acts)

@@ -55,6 +55,8 @@ def stale(job: Job, evidence: Evidence, remade: str | None, upstream: str | None
 def own_reason(job: Job, evidence: Evidence) -> Reason | None:
     """The first reason why `job` must run that lies in its own files and its own record."""
     reason = missing_output(job, evidence)
+    if job.awaits:
+        return reason or _open(job, evidence)
     if reason is None and job.outputs:
         record = evidence.records.get(job.name)
         reason = _recorded(job, record, evidence) if record else _unrecorded(job, evidence)
@@ -79,6 +81,16 @@ def other_reason(
     return None
 
 
+def _open(job: Job, evidence: Evidence) -> Reason:
+    """Why a job is in the plan whose inputs are not known before a checkpoint has run."""
+    record = evidence.records.get(job.name)
+    if job.outputs and record is not None and record.state != "done":
+        return _not_done(record)
+    checkpoint = evidence.makers[job.awaits[0]].name
+    text = f"what it needs is known once `{checkpoint}` has run"
+    return Reason("checkpoint", text, job.awaits[0], job=checkpoint)
+
+
 def missing_output(job: Job, evidence: Evidence) -> Reason | None:
     """Whether an output is not there; a `temp` one counts where it was asked for."""
     disk = evidence.disk
@@ -88,13 +100,15 @@ def missing_output(job: Job, evidence: Evidence) -> Reason | None:
     return None
 
 
-def _recorded(job: Job, record: Record, evidence: Evidence) -> Reason | None:
+def _not_done(record: Record) -> Reason:
     if record.state == "failed":
         return Reason("failed", f"its last attempt failed: {record.failure}", old=record.failure)
+    return Reason("unfinished", _UNFINISHED.get(record.state, "its last attempt never finished"))
+
+
+def _recorded(job: Job, record: Record, evidence: Evidence) -> Reason | None:
     if record.state != "done":
-        return Reason(
-            "unfinished", _UNFINISHED.get(record.state, "its last attempt never finished")
-        )
+        return _not_done(record)
     return _changed_output(job, record, evidence) or _differs(job, record, evidence)
 
 

@@ -75,7 +75,17 @@ def compile_rule(node: syntax.RuleDefinition, around: Surroundings, order: int) 
         folder=around.folder,
         order=order,
         one_path=_has_one_path(outputs),
+        awaits=_awaited(directives.get("input")),
     )
+
+
+def _awaited(inputs: syntax.Directive | None) -> tuple[syntax.Name, ...]:
+    """The checkpoints that loops of the inputs wait for, each once."""
+    found: dict[str, syntax.Name] = {}
+    for node in walk(inputs) if inputs else ():
+        if isinstance(node, syntax.For) and node.after is not None:
+            found.setdefault(node.after.name, node.after)
+    return tuple(found.values())
 
 
 def _has_one_path(outputs: Sequence[Output]) -> bool:
@@ -145,6 +155,18 @@ def _check_whole(
         flags = [pattern.flags for output in outputs for pattern in output.patterns]
         if outputs and not recipes and not all("touch" in each for each in flags):
             raise messages.no_recipe_for(node.span)
+        if node.keyword == "checkpoint":
+            _check_checkpoint(node, outputs)
+
+
+def _check_checkpoint(node: syntax.RuleDefinition, outputs: Sequence[Output]) -> None:
+    """Whether there is something that tells that it has run."""
+    if not outputs:
+        raise messages.checkpoint_output(node.name.span)
+    for output in outputs:
+        for each in output.patterns:
+            if "temp" in each.flags:
+                raise messages.temp_checkpoint(str(each), output.span)
 
 
 class _RuleCompiler:
@@ -172,7 +194,7 @@ class _RuleCompiler:
     def inputs(self, found: list[Problem]) -> tuple[InputItem, ...]:
         """The items of `input`."""
         directive = self._directives.get("input")
-        names = replace(self._early, path=True, note=_UNKNOWN_WILDCARD)
+        names = replace(self._early, path=True, note=_UNKNOWN_WILDCARD, waits=True)
         items = []
         for item in directive.items if directive else ():
             with Collecting(found):
@@ -180,7 +202,9 @@ class _RuleCompiler:
                 thunk = compile_expression(item.value, names)
                 label = item.label.name if item.label else None
                 many = is_many(item.value)
-                items.append(InputItem(item.span, label, many, thunk, self._maker(item.value)))
+                late = any(isinstance(e, syntax.For) and e.after for e in walk(item.value))
+                make = self._maker(item.value)
+                items.append(InputItem(item.span, label, many, thunk, make, late))
         return tuple(items)
 
     def _maker(self, node: syntax.Expression) -> Any:

@@ -234,6 +234,7 @@ class _Loader:
                     self._problems.extend(error.problems)
         if not self._problems:
             self._check_prefer()
+            self._check_checkpoints()
         if self._problems:
             raise HpcmakeError(self._problems)
 
@@ -252,6 +253,19 @@ class _Loader:
                         raise messages.prefer_cycle((*chain, start), span)
                     if following not in chain:
                         todo.append((following, depth + 1))
+
+    def _check_checkpoints(self) -> None:
+        """Whether loops wait for checkpoints, and can tell which of their jobs."""
+        for rule in self._rules.values():
+            for name in rule.awaits:
+                other = self._rules.get(name.name)
+                if other is None:
+                    raise messages.unknown_rule(name.name, name.span, self._rules)
+                if not other.checkpoint:
+                    raise messages.not_a_checkpoint(name.name, name.span, other.span)
+                lacking = [each for each in other.wildcards if each not in rule.wildcards]
+                if lacking:
+                    raise messages.checkpoint_wildcard(name.name, lacking[0], name.span)
 
     def _pairs(self) -> set[tuple[str, str]]:
         return {

@@ -10,6 +10,8 @@ from buildhpc.diagnostics import Span
 from buildhpc.language.expressions import Thunk
 from buildhpc.language.patterns import Pattern
 from buildhpc.language.shell import Slot
+from buildhpc.language.syntax import Name
+from buildhpc.language.values import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class InputItem:
     value: gives a path, a list of paths, or none.
     make: where the item is one path made of the wildcards alone, the function from their
         values, in the order of the rule, to the path; else None.
+    late: a loop in it waits for a checkpoint.
     """
 
     span: Span
@@ -27,6 +30,7 @@ class InputItem:
     many: bool
     value: Thunk
     make: Callable[..., str] | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Rule:
     one_path: exactly one path leads to each of its jobs.
     after: rules without wildcards whose jobs are done first, though no `input` names a file of
         theirs. streams: what goes to stderr has a file of its own beside the `log`.
+    awaits: the checkpoints that loops of its inputs wait for, each once.
     """
 
     name: str
@@ -91,6 +96,7 @@ class Rule:
     one_path: bool
     after: tuple[str, ...] = ()
     streams: bool = False
+    awaits: tuple[Name, ...] = ()
 
     @property
     def task(self) -> str:
@@ -122,6 +128,8 @@ class Pipeline:
     warnings: problems that do not stop a build, for `check`.
     default: the rules that are meant where no target is given; empty: `all`, or the first.
     logging: `file` and `level` of what functions log; empty: nothing is said.
+    settled: order of a rule and values of its wildcards -> the inputs of that job, where they
+        hang on a checkpoint that has run.
     """
 
     rules: Mapping[str, Rule]
@@ -132,3 +140,4 @@ class Pipeline:
     warnings: Sequence[Any] = ()
     default: tuple[str, ...] = ()
     logging: Mapping[str, str] = field(default_factory=dict)
+    settled: dict[tuple[int, tuple[str, ...]], Files] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from buildhpc.diagnostics import Span, nearest
@@ -10,9 +10,10 @@ from buildhpc.language.expressions import items_of
 from buildhpc.language.patterns import Pattern, normal
 from buildhpc.language.values import Fields, Files, Missing, Path, Unfilled, kind
 from buildhpc.messages import rules as messages
+from buildhpc.messages.language import not_known_yet
 from buildhpc.rules.checked import checked
 from buildhpc.rules.directives import DIRECTIVES
-from buildhpc.rules.model import Pipeline, Rule
+from buildhpc.rules.model import InputItem, Pipeline, Rule
 
 
 class JobScope(dict[str, Any]):
@@ -102,9 +103,19 @@ class JobScope(dict[str, Any]):
         }
 
     def _inputs(self) -> Files:
+        rule = self.rule
+        if not rule.awaits:
+            return self.read(rule.inputs)
+        found = self._pipeline.settled.get((rule.order, tuple(self._wildcards.values())))
+        if found is None:
+            raise not_known_yet(rule.name, rule.awaits[0].name, rule.awaits[0].span)
+        return found
+
+    def read(self, items: Iterable[InputItem]) -> Files:
+        """The paths that these inputs of the rule are now. Raises: HpcmakeError."""
         paths: list[str] = []
         named: dict[str, Any] = {}
-        for item in self.rule.inputs:
+        for item in items:
             found = paths_of(item.value(self), item.span)
             if item.label is not None:
                 single = len(found) == 1 and not item.many

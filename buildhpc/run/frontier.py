@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-_OPEN, _SETTLED = 0, 1
+_OPEN, _DONE, _GIVEN_UP = 0, 1, 2
 
 
 class Frontier:
@@ -15,14 +15,38 @@ class Frontier:
     """
 
     def __init__(self, count: int, after: Callable[[int], Iterable[int]]) -> None:
-        self.open = count
-        self._waits = [0] * count
-        self._state = bytearray(count)
-        self._successors: list[list[int]] = [[] for _ in range(count)]
+        self.open = 0
+        self._waits: list[int] = []
+        self._state = bytearray()
+        self._successors: list[list[int]] = []
+        self.extend(count)
         for task in range(count):
             for before in after(task):
                 self._successors[before].append(task)
                 self._waits[task] += 1
+
+    def extend(self, count: int) -> None:
+        """Let there be `count` tasks; the new ones wait for nothing yet."""
+        more = count - len(self._waits)
+        self.open += more
+        self._waits += [0] * more
+        self._state.extend(bytes(more))
+        self._successors += [[] for _ in range(more)]
+
+    def wait(self, task: int, after: Iterable[int]) -> int | None:
+        """Let an open task wait for more; returns one of these that was given up, if one was."""
+        lost = None
+        for before in after:
+            if self._state[before] == _OPEN:
+                self._successors[before].append(task)
+                self._waits[task] += 1
+            elif self._state[before] == _GIVEN_UP:
+                lost = before
+        return lost
+
+    def is_ready(self, task: int) -> bool:
+        """Whether an open task waits for nothing."""
+        return self._state[task] == _OPEN and not self._waits[task]
 
     def first(self) -> list[int]:
         """The tasks that wait for nothing."""
@@ -34,7 +58,7 @@ class Frontier:
 
     def finish(self, task: int) -> list[int]:
         """The tasks that waited for this one last, which is finished now."""
-        self._settle(task)
+        self._settle(task, _DONE)
         ready = []
         waits = self._waits
         for each in self._successors[task]:
@@ -45,15 +69,15 @@ class Frontier:
 
     def give_up(self, task: int) -> Iterator[int]:
         """Give up a task that failed: every task that needs it, directly or not, each once."""
-        self._settle(task)
+        self._settle(task, _GIVEN_UP)
         todo = [task]
         while todo:
             for each in self._successors[todo.pop()]:
                 if self._state[each] == _OPEN:
-                    self._settle(each)
+                    self._settle(each, _GIVEN_UP)
                     todo.append(each)
                     yield each
 
-    def _settle(self, task: int) -> None:
-        self._state[task] = _SETTLED
+    def _settle(self, task: int, state: int) -> None:
+        self._state[task] = state
         self.open -= 1

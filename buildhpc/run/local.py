@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -80,6 +80,13 @@ class LocalExecutor:
     def settle(self, task: int, state: Literal["done", "failed", "released"]) -> None:
         """Tell what became of a job that another run had; `released`: nobody has it now."""
         self._waiting.settle(task, state)
+
+    def grow(self, first: int, longer: Iterable[int]) -> None:
+        """Take in the tasks from `first` on; `longer`: earlier ones that wait for more by now.
+
+        To be called while an event is handled.
+        """
+        self._waiting.grow(first, longer)
 
     def _loop(self, signals: Signals) -> Iterator[Event]:
         told = self._waiting.told

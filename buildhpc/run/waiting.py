@@ -23,7 +23,7 @@ class Work(Protocol):
         """How many tasks there are."""
 
     def after(self, task: int, /) -> Iterable[int]:
-        """The tasks that must be done before this one; asked once, at the beginning."""
+        """The tasks that must be done before this one; asked once, when it comes to be known."""
 
     def name(self, task: int, /) -> str:
         """The name of the job."""
@@ -85,6 +85,21 @@ class Waiting:
         """Let all jobs take part that wait for nothing."""
         for task in self._frontier.first():
             self._offer(task)
+
+    def grow(self, first: int, longer: Iterable[int]) -> None:
+        """Take in the tasks from `first` on, which are new.
+
+        longer: earlier ones that nobody finished and that have more to wait for by now.
+        """
+        self._frontier.extend(self._work.count)
+        for task in (*range(first, self._work.count), *longer):
+            lost = self._frontier.wait(task, self._work.after(task))
+            if lost is not None and self._frontier.is_open(task):
+                self.tell(Skipped(self._work.name(task), self._work.name(lost)))
+                self._skip(task, self._work.name(lost))
+        for task in range(first, self._work.count):
+            if self._frontier.is_ready(task):
+                self._offer(task)
 
     def told(self) -> Iterator[Event]:
         """The events so far; what depends on a finished job comes after its event."""
@@ -158,6 +173,9 @@ class Waiting:
 
     def _give_up(self, task: int) -> None:
         self.failed = True
-        because = self._work.name(task)
+        self._skip(task, self._work.name(task))
+
+    def _skip(self, task: int, because: str) -> None:
+        """Give up a task, and all that needs it."""
         for each in self._frontier.give_up(task):
             self.tell(Skipped(self._work.name(each), because))

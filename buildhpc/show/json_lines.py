@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from buildhpc.plan.model import Plan, Step
 from buildhpc.run.events import Ended, Event, Skipped, Started, Tick, Unneeded
@@ -13,12 +13,13 @@ from buildhpc.show.report import Summary
 
 
 class JsonLines:
-    """Tells `run-started`, `started`, `ended`, `skipped`, `unneeded`, `run-ended`; each with a
-    `time` in seconds since the epoch. Names and meanings of fields stay as they are.
+    """Tells `run-started`, `started`, `ended`, `skipped`, `unneeded`, `run-ended`, and `known` of
+    jobs that a checkpoint brought; each with a `time` in seconds since the epoch. Names and
+    meanings of fields stay as they are.
     """
 
     def __init__(self, plan: Plan, run: int) -> None:
-        self._steps: Mapping[str, Step] = {step.job.name: step for step in plan.steps}
+        self._steps = {step.job.name: step for step in plan.steps}
         self._run = run
         _tell("run-started", run=run, jobs=len(plan.steps))
 
@@ -30,6 +31,13 @@ class JsonLines:
     def theirs_done(self, job: str) -> None:
         """See `Reporter.theirs_done`."""
         _tell("ended-elsewhere", **self._about(job))
+
+    def more(self, steps: Sequence[Step]) -> None:
+        """See `Reporter.more`."""
+        for step in steps:
+            self._steps[step.job.name] = step
+            reason = step.reason
+            _tell("known", **self._about(step.job.name), reason=reason.kind, text=reason.text)
 
     def stopping(self) -> None:
         """See `Reporter.stopping`."""

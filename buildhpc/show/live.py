@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from buildhpc.plan.model import Plan
+from buildhpc.plan.model import Plan, Step
 from buildhpc.quantities import human_time
 from buildhpc.run.events import Ended, Event, Skipped, Started, Tick, Unneeded
 from buildhpc.show.report import STOPPING, Summary, Wording, print_failures, summary_line
@@ -59,9 +59,16 @@ class Progress:
     """
 
     def __init__(self, totals: Mapping[str, int]) -> None:
-        self.rules = {rule: _Tally(total) for rule, total in totals.items()}
+        self.rules: dict[str, _Tally] = {}
         self.running: dict[str, _Running] = {}
-        self.total = sum(totals.values())
+        self.total = 0
+        self.more(totals)
+
+    def more(self, totals: Mapping[str, int]) -> None:
+        """Count further jobs."""
+        for rule, total in totals.items():
+            self.rules.setdefault(rule, _Tally(0)).total += total
+            self.total += total
 
     @property
     def over(self) -> int:
@@ -143,12 +150,20 @@ def rule_of(job: str) -> str:
     return job.partition(" ")[0]
 
 
+def _by_rule(steps: Iterable[Step]) -> Counter[str]:
+    """How many jobs each rule has; 0 of one that only names its inputs."""
+    found: Counter[str] = Counter()
+    for step in steps:
+        found[step.job.rule.task] += step.job.acts
+    return found
+
+
 class LiveView:
     """Redraws itself in place, at ticks only; what is worth keeping scrolls by above."""
 
     def __init__(self, plan: Plan, wording: Wording) -> None:
         self._wording = wording
-        self._progress = Progress(Counter(step.job.rule.task for step in plan.steps))
+        self._progress = Progress(_by_rule(plan.steps))
         self._begun_s = time.monotonic()
         self._drawn_s = 0.0
         self._changed = True
@@ -170,6 +185,12 @@ class LiveView:
         line = self._wording.theirs(job)
         if self._wording.verbose:
             self._above.append(line)
+
+    def more(self, steps: Sequence[Step]) -> None:
+        """See `Reporter.more`."""
+        self._wording.more(steps)
+        self._progress.more(_by_rule(steps))
+        self._changed = True
 
     def stopping(self) -> None:
         """See `Reporter.stopping`."""
@@ -260,7 +281,7 @@ class LiveView:
         """A bar for each rule; with more rules than room those where something happens first."""
         from rich.text import Text
 
-        rules = list(self._progress.rules.items())
+        rules = [each for each in self._progress.rules.items() if each[1].total]
         hidden = 0
         if len(rules) > room:
             busy = sorted(range(len(rules)), key=lambda at: _rank(rules[at][1]))

@@ -6,11 +6,12 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from buildhpc.plan.model import Job, Plan
+from buildhpc.plan.model import Job, Plan, Step
+from buildhpc.plan.plan import counted
 from buildhpc.quantities import human_time
 from buildhpc.run.events import Ended, Event, Skipped, Started, Tick, Unneeded
 from buildhpc.run.spec import JobSpec, Outcome
@@ -62,6 +63,9 @@ class Reporter(Protocol):
 
     def stopping(self) -> None:
         """A signal came: jobs are asked to end."""
+
+    def more(self, steps: Sequence[Step]) -> None:
+        """Further jobs became known."""
 
     def event(self, event: Event) -> None:
         """Something happened."""
@@ -122,6 +126,9 @@ class Quiet:
     def stopping(self) -> None:
         """See `Reporter.stopping`."""
 
+    def more(self, steps: Sequence[Step]) -> None:
+        """See `Reporter.more`."""
+
     def event(self, event: Event) -> None:
         """See `Reporter.event`."""
 
@@ -145,14 +152,19 @@ class Wording:
     ) -> None:
         self.again = again
         self.verbose = verbose
-        self._total = len(plan.steps)
-        self._width = len(f"{self._total}")
-        self._done = 0
-        # Few rules have a message; the others need no job to be found.
-        self._jobs = {
-            step.job.name: step.job for step in plan.steps if "message" in step.job.rule.directives
-        }
+        self._total = self._done = 0
+        self._jobs: dict[str, Job] = {}
         self._message = message
+        self.more(plan.steps)
+
+    def more(self, steps: Sequence[Step]) -> None:
+        """Count further jobs."""
+        self._total += counted([step.job for step in steps])
+        self._width = len(f"{self._total}")
+        # Few rules have a message; the others need no job to be found.
+        self._jobs.update(
+            (step.job.name, step.job) for step in steps if "message" in step.job.rule.directives
+        )
 
     def name(self, job: str) -> str:
         """What a job is called: what its rule says, else its name."""
@@ -211,6 +223,10 @@ class Lines:
     def theirs_done(self, job: str) -> None:
         """See `Reporter.theirs_done`."""
         print(self._wording.theirs(job), flush=True)
+
+    def more(self, steps: Sequence[Step]) -> None:
+        """See `Reporter.more`."""
+        self._wording.more(steps)
 
     def stopping(self) -> None:
         """See `Reporter.stopping`."""

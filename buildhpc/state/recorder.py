@@ -114,14 +114,16 @@ class Recorder:
 
     def skipped(self, job: str, because: str) -> None:
         """A job will not run, because the job `because` that it needs failed."""
-        self._changes[job] = Change("skipped", clean(f"needs: {because}"))
+        if job in self._held:
+            self._changes[job] = Change("skipped", clean(f"needs: {because}"))
 
     def unneeded(self, job: str) -> None:
         """A job was not touched by this run: it is again what it was before it was claimed.
 
         Only for jobs that certainly never began.
         """
-        self._changes[job] = Change(self._held[job].before or "waiting")
+        if job in self._held:
+            self._changes[job] = Change(self._held[job].before or "waiting")
 
     def lost(self, orphan: Orphan) -> None:
         """An orphan is dealt with: its process is gone, and what it left is removed."""
