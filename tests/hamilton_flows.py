@@ -140,23 +140,6 @@ def both(slow_one: int, slow_two: int) -> int:
     return slow_one + slow_two
 
 
-@submit("lab", "slurm", time="1m")
-def halved(parts: int) -> Asks:
-    job = yield {"cmd": f"echo $((2 * {parts}))", "name": "halved", "mem": "50M"}
-    return int(job.log)
-
-
-def summed_up(halved: Collect[int]) -> int:
-    return sum(halved)
-
-
-@submit("box", "local")
-def reported(summed_up: int) -> Generator[dict[str, Any], JobInfo, str]:
-    yield {"cmd": f"echo sum {summed_up} > report", "outputs": "report"}
-    with open("report") as file:
-        return file.read()
-
-
 def asleep_one() -> float:
     time.sleep(0.3)
     return 1.0

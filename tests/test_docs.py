@@ -65,9 +65,10 @@ def _run(body: str, here: Path, folder: Path) -> str:
     programs = folder / "bin"
     if not programs.exists():
         programs.mkdir()
-        script = f'#!/bin/sh\nexec {sys.executable} -m buildhpc.cli "$@"\n'
-        (programs / "hpcmake").write_text(script)
-        (programs / "hpcmake").chmod(0o755)
+        for name, module in (("hpcmake", "-m buildhpc.cli "), ("python", "")):
+            script = f'#!/bin/sh\nexec {sys.executable} {module}"$@"\n'
+            (programs / name).write_text(script)
+            (programs / name).chmod(0o755)
     env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
     told = []
     for line in body.splitlines():

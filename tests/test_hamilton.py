@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from buildhpc.run.calls import Place, call
 from buildhpc.schedulers.local import Local
 from buildhpc.schedulers.protocol import Switches
 
+EXAMPLE = Path(__file__).parent.parent / "examples" / "hamilton"
 QUICK = """
 scheduler = "local"
 spool = "{spool}"
@@ -442,22 +444,35 @@ def test_what_processes_submit_all_can_see() -> None:
     assert len({each.id for each in found}) == 3
 
 
-def test_a_flow_on_slurm_and_on_this_machine(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_on_slurm_and_on_this_machine(
+    slurm: Slurm, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in slurm.env.items():
+        monkeypatch.setenv(name, text)
+    made = shutil.ignore_patterns("results", ".*")
+    shutil.copytree(EXAMPLE, here, ignore=made, dirs_exist_ok=True)
+    queue = QUICK.format(spool=here / "spool")
+    quick = 'poll = "1s"\ngrace = "2s"\n'
+    Path("hpcmake.toml").write_text(f"[cluster.lab]\n{quick}[cluster.here]\n{queue}")
+    said = ran("run.py")
+    assert said.splitlines()[0].endswith(" words, see results/page.md")
+    assert Path("results/page.md").read_text().splitlines()[2].startswith("| the | ")
+    found = hamilton.jobs()
+    clusters = [(each.name, each.cluster) for each in found]
+    assert clusters == [("count", "lab")] * 4 + [("total", "here")]
+    assert all(each.state == "done" and each.id for each in found)
+    Path("results/total.tsv").unlink()
+    assert ran("run.py").count("total id=") == 2
+    assert len(hamilton.jobs("count")) == 4
+
+
+def test_slurm_is_told_what_waits_for_what_and_tells_what_is_wrong(
+    slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, text in slurm.env.items():
         monkeypatch.setenv(name, text)
     with Path("hpcmake.toml").open("a") as file:
         file.write('[cluster.lab]\nscheduler = "slurm"\npoll = "1s"\ngrace = "2s"\n')
-    module = flow("two_systems", flows.parts, flows.halved, flows.summed_up, flows.reported)
-
-    def build(builder: Any) -> Any:
-        return dynamic_with(HpcExecutionManager())(builder).with_cache()
-
-    for _ in range(2):
-        assert executed(module, "reported", build=build, upto=4) == "sum 12\n"
-    assert submissions() == 5
-    found = hamilton.jobs("halved")
-    assert [(each.cluster, each.state) for each in found] == [("lab", "done")] * 4
-    assert all(each.id and each.used.host for each in found)
     common: dict[str, Any] = {"block": False, "time": "1m"}
     first = asked("lab", cmd="until test -e go; do sleep 0.1; done; exit 3", name="a", **common)
     second = asked("lab", cmd="true", name="b", dependency=first, **common)
@@ -515,9 +530,15 @@ def test_a_flow_that_was_killed_and_is_begun_again_takes_up_its_job(here: Path) 
     assert submissions() == 1
 
 
+def ran(*words: str) -> str:
+    """What a program of Python prints in this folder."""
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def hpcmake(*words: str) -> str:
     """What hpcmake says in this folder."""
-    done = subprocess.run(
-        [sys.executable, "-m", "buildhpc.cli", *words], capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    return ran("-m", "buildhpc.cli", *words)

@@ -34,6 +34,8 @@ _Act = tuple[Callable[[], Any], "Future[Any]"]
 _GLANCE_S = 0.1
 # So long the thread stays when nothing is left to do.
 _IDLE_S = 2.0
+# A call of the API works in a folder of its own while it lasts.
+_AWAY_S = 600.0
 
 
 class Desk:
@@ -50,6 +52,7 @@ class Desk:
         # From here on only the thread uses them; `_generation` is set back by who wants a look.
         self._submitting = Submitting(self.state, folder)
         self._look_s = 0.0
+        self._away_s = 0.0
         self._generation = b""
 
     def submit(self, order: Order) -> JobInfo:
@@ -137,9 +140,24 @@ class Desk:
                     self._thread = None
                     self.state.close()
                     return
-            if busy:
-                idle_s = time.monotonic() + _IDLE_S
-                self._turn(asked, acts)
+            if not busy:
+                continue
+            idle_s = time.monotonic() + _IDLE_S
+            if self._is_away():
+                with self._lock:
+                    self._asked, self._acts = asked + self._asked, acts + self._acts
+                time.sleep(_GLANCE_S)
+                continue
+            self._turn(asked, acts)
+
+    def _is_away(self) -> bool:
+        """Whether the process is in another folder for a while; for long, it is an error."""
+        if os.getcwd() == self.folder:
+            self._away_s = 0.0
+            return False
+        now_s = time.monotonic()
+        self._away_s = self._away_s or now_s
+        return now_s - self._away_s < _AWAY_S
 
     def _turn(self, asked: Sequence[Asked], acts: Sequence[_Act]) -> None:
         """One look around; what goes wrong is told to those whom it concerns."""
