@@ -21,6 +21,7 @@ from buildhpc.language.parser import parse
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "grammar" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LOCAL = ("local", "here")  # clusters of pages that are this machine
 _BLOCK = re.compile(r"(#{1,4} [^\n]*)\n|```(\w+) ?([^\n]*)\n(.*?)```\n", re.DOTALL)
 _VARYING = [
     (re.compile(r"\b\d+(\.\d+)? s\b"), "N s"),
@@ -69,7 +70,17 @@ def _run(body: str, here: Path, folder: Path) -> str:
             script = f'#!/bin/sh\nexec {sys.executable} {module}"$@"\n'
             (programs / name).write_text(script)
             (programs / name).chmod(0o755)
-    env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+        # A queue of its own: that of this machine may be busy for long.
+        spools = [
+            f'[cluster.{alias}]\nscheduler = "local"\nspool = "{folder}/spool"\n' for alias in LOCAL
+        ]
+        _write(folder / "config" / "hpcmake" / "hpcmake.toml", "".join(spools))
+    env = {
+        **os.environ,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+        "XDG_CONFIG_HOME": str(folder / "config"),
+    }
     told = []
     for line in body.splitlines():
         if line.startswith("$ "):
