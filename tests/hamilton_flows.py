@@ -140,6 +140,12 @@ def both(slow_one: int, slow_two: int) -> int:
     return slow_one + slow_two
 
 
+@cmdline()
+def sorted_words(words: str) -> Generator[dict[str, Any], Any, str]:
+    done = yield {"cmd": f"echo {words} | tr ' ' '\\n' | sort | tee sorted", "outputs": "sorted"}
+    return str(done.stdout.decode())
+
+
 def asleep_one() -> float:
     time.sleep(0.3)
     return 1.0

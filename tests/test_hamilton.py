@@ -331,6 +331,37 @@ def test_a_cached_node_submits_nothing_until_its_file_is_gone() -> None:
     assert Path("out/hello").read_text() == "hello\n"
 
 
+def test_a_cached_command_runs_again_when_its_file_is_gone() -> None:
+    module = flow("commands", flows.sorted_words)
+    for remove in (False, False, True, False):
+        if remove:
+            Path("sorted").unlink()
+        assert executed(module, "sorted_words", build=cached, words="b a") == "a\nb\n"
+        assert Path("sorted").read_text() == "a\nb\n"
+    assert submissions() == 2
+    assert [each.state for each in hamilton.jobs("sorted_words")] == ["done", "done"]
+    with pytest.raises(HpcmakeError, match="did not make `never`"):
+        list_of(cmdline, {"cmd": "true", "outputs": "never"})
+    assert list_of(cmdline, {"cmd": "exit 3", "check": False})[0].returncode == 3
+    assert list_of(cmdline, {"cmd": "echo a", "block": False})[0].result(9).stdout == b"a\n"
+    assert [each.state for each in hamilton.jobs("probe")] == ["failed"]
+
+
+def list_of(decorator: Any, *configs: Any) -> list[Any]:
+    """What a node gets for its configs, one after the other."""
+
+    @decorator()
+    def probe() -> Generator[Any, Any, list[Any]]:
+        found = []
+        for config in configs:
+            told = yield config
+            found.append(told)
+        return found
+
+    made: list[Any] = probe()
+    return made
+
+
 def test_a_cache_tells_injected_nodes_and_edited_code_apart() -> None:
     module = flow("cached_protocol", *flows.PROTOCOL)
     for _ in range(2):

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Thread
@@ -30,7 +30,7 @@ class Call:
 _CALL: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
-def current_call(function: str) -> Call:
+def current_call(function: str = "") -> Call:
     """The call that goes on; of a function that nobody calls as a node, its own name."""
     return _CALL.get() or Call(function)
 
@@ -47,18 +47,22 @@ def calling(call: Call) -> Iterator[None]:
 
 def run_command(
     wish: Wish,
+    around: AbstractContextManager[None],
 ) -> subprocess.CompletedProcess[bytes] | Future[subprocess.CompletedProcess[bytes]]:
     """What a command came to; with `block=False` a future of that.
 
+    around: what is entered while it runs.
     Raises: messages.command_failed, output_missing
     """
     if wish.get("block", True):
-        return _run(wish)
+        with around:
+            return _run(wish)
     told: Future[subprocess.CompletedProcess[bytes]] = Future()
 
     def run() -> None:
         try:
-            told.set_result(_run(wish))
+            with around:
+                told.set_result(_run(wish))
         except BaseException as error:  # it is told to who waits
             told.set_exception(error)
 
@@ -70,7 +74,7 @@ def _run(wish: Wish) -> subprocess.CompletedProcess[bytes]:
     text = str(wish.get("cmd"))
     folder = wish.get("work_dir", ".")
     os.makedirs(folder, exist_ok=True)
-    outputs = [os.path.join(folder, path) for path in wish.get("outputs", ())]
+    outputs = [os.path.normpath(f"{folder}/{path}") for path in wish.get("outputs", ())]
     for path in outputs:
         _make_room(path)
     done = subprocess.run(

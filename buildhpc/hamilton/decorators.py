@@ -7,16 +7,18 @@ import inspect
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from types import GeneratorType
 from typing import Any
 
 from buildhpc.hamilton import systems
-from buildhpc.hamilton.calls import Call, current_call, run_command
+from buildhpc.hamilton.calls import calling, current_call, run_command
 from buildhpc.hamilton.desk import desk
 from buildhpc.hamilton.jobs import JobFailedError, JobInfo
 from buildhpc.hamilton.keywords import Wish, over, wish_of
 from buildhpc.hamilton.nodes import is_parallel, tagged
 from buildhpc.hamilton.plans import Order
+from buildhpc.hamilton.recording import recorded
 from buildhpc.messages import hamilton as messages
 
 _GENERATORS = (Generator, Iterator, Iterable)
@@ -76,7 +78,13 @@ class YieldDecorator(ABC):
         """What a node returns, each of its yields answered."""
         if not isinstance(generator, GeneratorType):
             return generator  # a cache below has the result
-        where = f"node `{current_call(name).node}`"
+        call = current_call(name)
+        where = f"node `{call.node}`"
+        with calling(call):
+            return self._answered(generator, where)
+
+    def _answered(self, generator: Any, where: str) -> Any:
+        """What a node returns."""
         try:
             config = next(generator)
             while True:
@@ -132,7 +140,7 @@ class submit(YieldDecorator):  # noqa: N801  # it is used as a decorator
         """Submit a job, and wait for it unless `block` says otherwise. Raises: HpcmakeError"""
         here = desk()
         systems.check_known(self.alias, here.folder)
-        call = current_call(config.where)
+        call = current_call()
         order = Order(self.alias, config, call.node, call.inputs, call.turn)
         if config.get("test_only", False):
             job = here.validate(order)
@@ -180,11 +188,15 @@ class cmdline(YieldDecorator):  # noqa: N801  # it is used as a decorator
 
     def do(self, config: Wish) -> Any:
         """Run a command: a `CompletedProcess`, or with `block=False` a future of one."""
-        return run_command(config)
+        if not config.get("outputs"):
+            return run_command(config, nullcontext())
+        call = current_call()
+        order = Order("cmdline", config, call.node, call.inputs, call.turn)
+        return run_command(config, recorded(order))
 
     def modify_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Tag the node, so that an execution manager can tell where it is to run."""
         return tagged(function, "cmdline", "true")
 
 
-__all__ = ["Call", "YieldDecorator", "cmdline", "submit"]
+__all__ = ["YieldDecorator", "cmdline", "submit"]
