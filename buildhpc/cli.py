@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "clean": "remove outputs, never inputs",
     "watch": "follow runs on clusters, and keep submitting",
     "set": "say something of a job: from inside it how far it is, of others their priority",
+    "spawn": "from inside a job: go on as N parts, the last of which ends it",
     "cancel": "stop jobs, here and on clusters",
     "retry": "run again what failed, was skipped, cancelled or lost",
     "advance": "take runs on clusters one step on, as jobs do when they end",

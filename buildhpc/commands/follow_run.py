@@ -31,6 +31,7 @@ from buildhpc.state.queries import AttemptRow, last_attempts, log_text
 _GLANCE_S = 1.0
 _LOG_LINES = 20
 _BAD = ("failed", "cancelled", "lost")
+_RUNS = ("running", "spawned")
 
 
 class Follower:
@@ -203,10 +204,10 @@ class Follower:
         elif new.state == "done" and (attempt is None or attempt.state != "done"):
             self._counts["unneeded"] += 1
             yield Unneeded(name)
-        elif attempt is not None and new.state == "running" and old.state != "running":
+        elif attempt is not None and new.state in _RUNS and old.state not in _RUNS:
             yield Started(name, self._spec(number, attempt), attempt.used.pid or 0)
         elif attempt is not None and attempt.state in ("done", *_BAD):
-            told = old.state == "running" and old.tried == attempt.number
+            told = old.state in _RUNS and old.tried == attempt.number
             if attempt.used.started_s is not None and not told:
                 # It began and ended between two looks.
                 yield Started(name, self._spec(number, attempt), attempt.used.pid or 0)
@@ -221,7 +222,7 @@ class Follower:
             outcome = Outcome(new.state, "submit", message=self._because(name))
         else:
             outcome = _outcome(attempt)
-        retry = outcome.state != "done" and new.state in ("waiting", "queued", "running")
+        retry = outcome.state != "done" and new.state in ("waiting", "queued", *_RUNS)
         if outcome.state == "done":
             self._counts["done"] += 1
         elif not retry:
@@ -249,7 +250,7 @@ class Follower:
 
     def _say_left(self) -> int:
         """What is said to who leaves; the exit code."""
-        left = sum(standing.state in ("queued", "running") for standing in self._seen)
+        left = sum(standing.state in ("queued", *_RUNS) for standing in self._seen)
         note(
             f"\nleft run {self._run}: {left:,} jobs go on. `hpcmake status` tells how they are,"
             " `hpcmake watch` follows them, `hpcmake cancel` stops them"

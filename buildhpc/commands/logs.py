@@ -35,6 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="1: the first, 2: the second; -1: the last, -2: the one before (default: -1)",
     )
+    add("--part", type=int, metavar="K", help="of this part of a job that spawned")
     add("--tail", type=int, metavar="N", help="only the last N lines")
     add("--lines", metavar="A-B", help="only these lines, counted from 1")
     add("--grep", metavar="RE", help="only lines that this regular expression finds something in")
@@ -53,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
         raise call.no_state()
     choose = _chooser(args.grep, args.lines, args.tail)
     names = _names(args, state)
+    if args.part is not None:
+        from buildhpc.commands.parts_show import part_names
+
+        names = part_names(state, names, args.part)
     if args.follow:
         from buildhpc.commands.follow import follow
 

@@ -29,6 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("-k", "--keep-going", action="store_true", help="after a failure, go on with the rest")
     add("--cluster", metavar="NAME", help="run them on this cluster instead")
     add("--detach", action="store_true", help="submit to the cluster, and do not wait")
+    add("--parts", choices=["lost", "failed", "all"], help="only these parts, and those alone")
     add("-q", "--quiet", action="store_true", help="say nothing but errors")
 
 
@@ -44,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
     if not found:
         print("nothing to retry: no such job failed, was skipped, cancelled or lost")
         return 0
+    if args.parts:
+        found = _with_parts(args, state, found)
+        if not found:
+            return 0
     if args.dry_run:
         show_some("would retry", [job.name for job in found])
         return 0
@@ -57,6 +62,28 @@ def run(args: argparse.Namespace) -> int:
 def again(jobs: Sequence[JobRow]) -> list[JobRow]:
     """Those of the jobs that can be retried."""
     return [job for job in jobs if job.state in _AGAIN]
+
+
+def _with_parts(args: argparse.Namespace, state: State, jobs: Sequence[JobRow]) -> list[JobRow]:
+    """Those of the jobs that have such parts, which are to begin anew. Raises: messages.no_parts"""
+    from buildhpc.commands.parts_show import wholes
+    from buildhpc.state import parts
+
+    found = []
+    for whole in wholes(state, [job.name for job in jobs]):
+        again = parts.AGAIN[args.parts]
+        numbers = [part.number for part in whole.parts if part.state in again]
+        if not numbers:
+            kind = "left to do" if args.parts == "all" else args.parts
+            print(f"nothing to retry: no part of `{whole.job.name}` is {kind}")
+            continue
+        found.append(whole.job)
+        if not args.quiet:
+            count = f"{len(numbers)} of {len(whole.parts)}"
+            print(f"`{whole.job.name}`: {count} parts begin anew")
+    if not args.dry_run:
+        parts.wish(state, [job.id for job in found], args.parts)
+    return found
 
 
 def taken_back(state: State, jobs: Sequence[JobRow]) -> set[str]:

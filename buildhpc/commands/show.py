@@ -41,18 +41,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--cluster", metavar="NAME", help="which one; default: where the job was, or its rule says")
     cluster_option(parser)
     add("--json", action="store_true", help="as one JSON document")
+    add("--parts", action="store_true", help="how the parts are of a job that spawned")
     add("--self", action="store_true", help="the job that calls this; writes nothing")
 
 
 def run(args: argparse.Namespace) -> int:
     """Tell all that is known of each job. Raises: HpcmakeError."""
-    if args.self:
-        from buildhpc.commands.own_show import show_self
-
-        return show_self(args)
+    from buildhpc.commands import own_show, parts_show
     from buildhpc.commands.common import fold_receipts
     from buildhpc.commands.lookup import Finder
 
+    if args.self or args.parts:
+        return own_show.show_self(args) if args.self else parts_show.show_parts(args)
     fold_receipts()
     finder = Finder.of(args)
     paint = painter(sys.stdout)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from buildhpc.show.dashboard import Confirmed
     from buildhpc.state.database import State
     from buildhpc.state.overview import Asked, JobNow, Overview, QueuedNow
+    from buildhpc.state.parts import Spawned
 
 _REFRESH_S = 0.5
 _LOOK_S = 5.0
@@ -91,7 +92,7 @@ def _lines(
 
 def _confirmed(state: State, found: Overview) -> Confirmed:
     """What schedulers that can be asked have in their queues now."""
-    jobs: list[JobNow | QueuedNow] = [*found.running, *found.queued]
+    jobs: list[JobNow | QueuedNow | Spawned] = [*found.running, *found.queued, *found.spawned]
     wanted = {(each.run, each.cluster) for each in jobs if each.run and each.cluster}
     if not wanted:
         return frozenset()

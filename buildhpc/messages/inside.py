@@ -64,3 +64,45 @@ def unset(inbox: str, why: str) -> HpcmakeError:
     """A note that cannot be written."""
     text = f"what the job says of itself cannot be written to `{inbox}`: {why}"
     return HpcmakeError(Problem("unset", text, None, ()), exit_code=3)
+
+
+def no_part() -> HpcmakeError:
+    """`spawn --done` in a job that is no part."""
+    text = "`hpcmake spawn --done` means a part of a job, and this job has none"
+    return _error("no-part", text, Note("help", 'ask first: `if [ -n "$HPCMAKE_PART" ]`'))
+
+
+def how_many_parts(word: str, most: int) -> HpcmakeError:
+    """`spawn` without a number."""
+    text = f"`{word}` is no number of parts" if word else "`hpcmake spawn` wants to know how many"
+    note = Note("help", f"`hpcmake spawn N`, from 1 to {most:,}; `-- COMMAND` after it")
+    return _error("how-many-parts", text, note)
+
+
+_CANNOT = {
+    "part": ("a part of a job cannot spawn", "spawn more parts at once"),
+    "exported": ("a job that people submit cannot spawn", "build with `--cluster`"),
+    "atomic": (
+        "a job with an `atomic` output cannot spawn: its parts would each have a name of their own",
+        "leave out `atomic`: the outputs of a job that spawns are looked at by its last part",
+    ),
+}
+
+
+def cannot_spawn(why: str) -> HpcmakeError:
+    """A job that cannot have parts. why: `part`, `exported` or `atomic`."""
+    text, cure = _CANNOT[why]
+    return _error("cannot-spawn", text, Note("help", cure))
+
+
+def no_parts(job: str) -> HpcmakeError:
+    """Parts are asked for of a job whose last attempt did not spawn, or ran here."""
+    text = f"the last attempt of `{job}` left no parts"
+    cure = f"`hpcmake retry '{job}'` runs all of it again; parts are kept of jobs on clusters"
+    return _error("no-part", text, Note("help", cure))
+
+
+def no_such_part(job: str, number: int, count: int) -> HpcmakeError:
+    """A part beyond the last one."""
+    note = Note("help", f"they are counted from 0 to {count - 1}")
+    return _error("no-part", f"`{job}` has no part {number}", note)

@@ -203,3 +203,13 @@ def too_long(program: str) -> str:
 def never_fits(what: str, asked: str, there: str) -> str:
     """A job needs more than there will ever be; `what`: `memory`, `GPUs`, a resource."""
     return f"it needs more {what} ({asked}) than there is ({there})"
+
+
+def part_failed(number: int, count: int, why: str) -> str:
+    """A part of a job failed, and with it the job."""
+    return f"part {number} of {count}: {why}"
+
+
+def parts_left(left: int, count: int) -> str:
+    """A job that was stopped while its parts ran or waited."""
+    return f"stopped with {left} of {count} parts left"

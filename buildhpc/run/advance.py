@@ -25,7 +25,7 @@ from buildhpc.run.looking import Looking, Step, go_on_mark
 from buildhpc.run.places import free_places, go_on_prefix
 from buildhpc.run.slices import drafts, shape_of
 from buildhpc.run.submitter import Conduct, Report, Submitter
-from buildhpc.state import cluster_runs, submissions
+from buildhpc.state import cluster_runs, parts, submissions
 from buildhpc.state.claims import JobToClaim, has_others
 from buildhpc.state.cluster_runs import Standing
 from buildhpc.state.database import State
@@ -135,11 +135,11 @@ class Advance:
         return step
 
     def _plan(self, run: int) -> Sequence[PlannedJob]:
-        """Raises: HpcmakeError."""
+        """The jobs of the plan, and the parts that they spawned. Raises: HpcmakeError."""
         stamp = plan_stamp(self._state.home, run)
         if run not in self._plans or self._plans[run][0] != stamp:
             self._plans[run] = stamp, read_plan(self._state.home, run)
-        return self._plans[run][1]
+        return parts.with_parts(self._state, run, self._plans[run][1], partial(self._late, run))
 
     def _take_on(self, id_: int, step: Step) -> bool:
         """Take one run on, as far as that is possible now; whether only its jobs do now."""
@@ -147,7 +147,10 @@ class Advance:
         if not there and not cluster_runs.has_jobs(self._state, id_):
             return True  # it is about to begin
         plan = self._plan(id_)
+        untold = parts.end_spawned(self._state, id_)
         self._settle(id_, plan, step)
+        if parts.resume(self._state, id_, _recipes(plan)):
+            plan = self._plan(id_)
         run = self._standing(id_, plan)
         self._claim_free(run)
         self._bring_back(run)
@@ -160,7 +163,7 @@ class Advance:
             step.over[id_] = status
             self._looking.look_for_strays(id_)
             self._plans.pop(id_, None)
-        return not run.numbers("waiting")
+        return not (untold or run.numbers("waiting"))
 
     def _settle(self, id_: int, plan: Sequence[PlannedJob], step: Step) -> None:
         """Give up what needs a job that did not end well."""
@@ -393,3 +396,9 @@ class Advance:
                 return
             self._remove(free)
         self._tidied[run.id] = len(done)
+
+
+def _recipes(plan: Sequence[PlannedJob]) -> Callable[[str], str]:
+    """Job of a plan -> digest of its compared text."""
+    jobs = {planned.job: planned for planned in plan}
+    return lambda name: str(jobs[name].details()["recipe"]) if name in jobs else ""

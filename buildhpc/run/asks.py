@@ -95,7 +95,7 @@ def _planned(attempt: Try, wakes: bool) -> Planned:
     spec = attempt.values["spec"]
     tries = {name: most - attempt.number + 1 for name, most in planned.retries.items()}
     return Planned(
-        planned.number,
+        details.get("number", planned.number),
         attempt.number,
         spec,
         [Need(number, job, paths) for number, job, paths in details["needs"]],
@@ -107,6 +107,7 @@ def _planned(attempt: Try, wakes: bool) -> Planned:
         tries,
         wakes,
         details.get("unless"),
+        details.get("part"),
     )
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import run as messages
@@ -24,6 +24,7 @@ from buildhpc.run.attempt import (
     spawn,
 )
 from buildhpc.run.machine import OomWatch
+from buildhpc.run.parts import request_path, take_request
 from buildhpc.run.pool import Grant
 from buildhpc.run.recipes import Commands, Place
 from buildhpc.run.spec import Failure, JobSpec, Outcome
@@ -69,6 +70,7 @@ class Running:
     """An attempt that was started and whose end was not told yet.
 
     log: what it prints goes there.
+    spawned: what parts it asked for, once it ended well.
     recheck_until_s, recheck_pause_s: while its outputs are waited for: until when, and how
         long until the next look.
     """
@@ -83,6 +85,7 @@ class Running:
     due_s: float
     recheck_until_s: float = 0.0
     recheck_pause_s: float = _FIRST_RECHECK_S
+    spawned: Mapping[str, Any] | None = None
 
 
 class Attempts:
@@ -221,15 +224,17 @@ class Attempts:
         code = os.waitstatus_to_exitcode(attempt.status or 0)
         if not self._is_ours():
             failure = Failure("superseded", messages.superseded())
+        elif failure is None and (asked := running.spawned or take_request(self._request(running))):
+            running.spawned = asked
         elif failure is None:
             failure = outputs.look(spec)
             if failure and self._wait_on(running, now):
                 return None
             failure = failure or outputs.finish(spec)
-        for path in running.files:
+        for path in (*running.files, self._request(running)):
             _unlink(path)
         outcome = Outcome(
-            "done",
+            "spawned" if running.spawned else "done",
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             started_s=attempt.started_s,
@@ -239,6 +244,10 @@ class Attempts:
             log=self._kept_log(running),
         )
         return outcome if failure is None else self._failed(running, outcome, failure)
+
+    def _request(self, running: Running) -> str:
+        """Where it may have asked for parts."""
+        return request_path(os.path.join(self._scratch, f"{running.slot.name}.json"))
 
     def _failed(self, running: Running, outcome: Outcome, failure: Failure) -> Outcome:
         text = failure.text

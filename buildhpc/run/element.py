@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from buildhpc.run.recipes import Place
 from buildhpc.run.signals import Signals
 from buildhpc.run.spec import Failure, JobSpec, Outcome
 from buildhpc.run.unneeded import still_fresh
+from buildhpc.run.whole import Whole, failed, untold
 from buildhpc.state import receipts
 from buildhpc.state.receipts import Ended, Facts, Key, Runner, Started
 
@@ -51,8 +52,10 @@ class _BlockedError(Exception):
 class Jobs:
     """The jobs of an element being run; to be used once, in the working folder.
 
-    stopped: why the scheduler job is to end, once it is. restart: how often the scheduler has
-    started it anew; None: it has, and does not say how often. say: told what no receipt tells.
+    stopped: why the scheduler job is to end, once it is. urgent: what it told is waited for by
+    jobs that no scheduler has: it asked for parts, or was the last of them. restart: how often
+    the scheduler has started it anew; None: it has, and does not say how often. say: told what
+    no receipt tells.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class Jobs:
         say: Callable[[str], None],
     ) -> None:
         self.stopped: Failure | None = None
+        self.urgent = False
+        self._asked: Mapping[str, Any] | None = None
         self._header = header
         self._element = element
         self._runner = runner
@@ -199,6 +204,7 @@ class Jobs:
         """Run a job that is ready."""
         header = self._header
         spec = outputs.own_private_names(JobSpec.from_values(job.spec), key.restart)
+        whole = Whole(header, job, spec) if job.part is not None else None
         # Its colleagues of the run on this node go by the marker of the run as well.
         marker = f"{header.marker.rstrip(':')}:{key.number}.{key.attempt}.{key.restart}"
         timing = Timing(
@@ -209,33 +215,56 @@ class Jobs:
             place, timing, header.keep_incomplete, False, lambda: self._is_ours(job, key)
         )
         try:
-            seen = self._prepare(job, spec)
-            outcome = self._outcome(attempts, key, spec)
+            seen = self._prepare(job, spec, whole)
+            outcome = self._outcome(attempts, key, whole.bare() if whole else spec)
         except (HpcmakeError, NotStartedError) as error:
             return self._tell(job, key, not_launched(error))
         finally:
             attempts.abandon()
         if self.stopped is not None:
             orphans.kill(orphans.find(marker), 0.0)
-        found = self._found(job, spec, seen) if outcome.state == "done" else {}
-        if outcome.state == "done" and job.benchmark is not None:
-            why = outputs.write_benchmark(job.benchmark, outcome)
-            if why:
+        if whole is not None:
+            return self._tell(job, key, self._end_part(job, whole, outcome, seen))
+        found: dict[str, Any] = {}
+        if outcome.state == "spawned":
+            self.urgent = True
+            found = {"inputs": seen.of(spec.inputs), "hashes": seen.hashes, "spawned": self._asked}
+        elif outcome.state == "done":
+            found = self._found(job, spec, seen)
+            if job.benchmark and (why := outputs.write_benchmark(job.benchmark, outcome)):
                 self._say(refused("write", job.benchmark, why))
         return self._tell(job, key, outcome, **found)
+
+    def _end_part(self, job: Planned, whole: Whole, outcome: Outcome, seen: inputs.Seen) -> Outcome:
+        """How a part ended; where it is the last one, once the job was said to be done."""
+        try:
+            if outcome.state != "done" or not whole.is_last():
+                return outcome
+            failure = whole.finish()
+            if failure is not None:
+                return failed(outcome, failure)
+            found = self._found(whole.job(job), whole.spec(), seen)
+            ended = whole.ended(self._runner, outcome, found)
+            receipts.write_ended(self._inbox, ended, self._tries(_PATIENCE_S))
+        except OSError as error:
+            return untold(outcome, error.strerror or str(error))
+        self.urgent = True
+        return outcome
 
     def _own(self, key: Key) -> dict[str, Any]:
         """What hpcmake inside the job knows it by."""
         home = os.path.abspath(self._header.home)
-        known = {"home": home, "run": key.run, "number": key.number, "restart": key.restart}
-        return {**known, "scheduler_id": self._runner.scheduler_id}
+        known = {"home": home, "run": key.run, "scheduler_id": self._runner.scheduler_id}
+        return {**known, "exported": bool(self._header.logs)}
 
-    def _prepare(self, job: Planned, spec: JobSpec) -> inputs.Seen:
+    def _prepare(self, job: Planned, spec: JobSpec, whole: Whole | None) -> inputs.Seen:
         """What the inputs are, once the outputs were made room for.
 
         Raises: HpcmakeError, NotStartedError
         """
         os.makedirs(self._scratch, exist_ok=True)
+        if whole is not None:
+            return whole.begin()
         content = frozenset(job.content)
         seen = inputs.see(spec.inputs, spec.name, content, self._clock.now_ns())
         for path in job.replaced:
@@ -271,6 +300,7 @@ class Jobs:
                 attempts.stop(self.stopped)
                 asked = True
         running, outcome = ended[0]
+        self._asked = running.spawned
         attempts.release(running)
         return self._as_told(outcome)
 

@@ -25,6 +25,11 @@ class Seen(NamedTuple):
     stamps: tuple[Stamp, ...]
     hashes: dict[str, str]
 
+    def of(self, inputs: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Path -> its stamp, of these inputs."""
+        pairs = zip(inputs, self.stamps, strict=True)
+        return {path: (stamp.mtime_ns, stamp.size) for path, stamp in pairs}
+
 
 def see(inputs: Iterable[str], job: str, by_content: Container[str] | None, now_ns: int) -> Seen:
     """What the inputs of a job are now.

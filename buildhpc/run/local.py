@@ -13,6 +13,7 @@ from buildhpc.run import orphans, outputs
 from buildhpc.run.attempt import NotStartedError
 from buildhpc.run.attempts import Attempts, Timing, not_launched, not_run
 from buildhpc.run.events import Event, Started, Tick, Unneeded
+from buildhpc.run.local_parts import LocalParts
 from buildhpc.run.machine import Limits
 from buildhpc.run.pool import Grant
 from buildhpc.run.recipes import Place
@@ -48,6 +49,7 @@ class LocalExecutor:
         self._keep_going = keep_going
         self._waiting = Waiting(work, limits)
         self._attempts = Attempts(place, timing, keep_incomplete, limits.enforce_mem)
+        self._parts = LocalParts(work, self._waiting.pool, place.scratch, keep_incomplete)
         self._stops = self._stops_heard = 0
         self._short_since_s = self._short_until_s = 0.0
 
@@ -125,7 +127,7 @@ class LocalExecutor:
         return self.interrupted is not None or (self.failed and not self._keep_going)
 
     def _at_end(self) -> bool:
-        if self._attempts or self._waiting.untold:
+        if self._attempts or self._waiting.untold or self._parts:
             return False
         return self._stopping() or not self._waiting
 
@@ -145,14 +147,26 @@ class LocalExecutor:
             grant = running.grant
             self._waiting.pool.release(grant)
             self._short_since_s = self._short_until_s = 0.0
-            self._waiting.end(grant.task, running.spec, outcome, not self._stopping())
+            if grant.task in self._parts:
+                self._parts.leave(grant.task)
+                self._parts.ended(grant.task, outcome, may_retry=not self._stopping())
+            elif outcome.state == "spawned":
+                self._parts.spawn(running, outcome)
+            else:
+                self._waiting.end(grant.task, running.spec, outcome, not self._stopping())
             yield from self._waiting.told()
             self._attempts.release(running)
+        for task, spec, outcome in self._parts.over(stopping=self._stopping()):
+            self._waiting.end(task, spec, outcome, may_retry=False)
+            yield from self._waiting.told()
 
     def _start(self, grant: Grant) -> None:
         """Start a job, or find that there is nothing to start."""
         task = grant.task
-        if self._waiting.is_settled(task):
+        if task in self._parts:
+            if self._launch_part(grant):
+                return
+        elif self._waiting.is_settled(task):
             pass  # by another run, since it became ready
         elif self._work.foreign(task):
             self._waiting.leave(task)
@@ -188,6 +202,27 @@ class LocalExecutor:
         except HpcmakeError as error:
             outcome = not_launched(error)
         self._waiting.end(task, spec, outcome, not self._stopping())
+        return False
+
+    def _launch_part(self, grant: Grant) -> bool:
+        """As `_launch`, for a part of a job that spawned."""
+        try:
+            spec = self._parts.spec(grant.task)
+            if spec is None:
+                return False
+            self._attempts.start(grant, _granted(spec, grant))
+        except NotStartedError as error:
+            if error.shortage and self._wait_for_room(grant):
+                return True
+            outcome = not_launched(error)
+        except HpcmakeError as error:
+            outcome = not_launched(error)
+        except OSError as error:
+            outcome = not_launched(Failure("launch", error.strerror or str(error)))
+        else:
+            self._parts.started(grant.task)
+            return True
+        self._parts.ended(grant.task, outcome, may_retry=not self._stopping())
         return False
 
     def _wait_for_room(self, grant: Grant) -> bool:

@@ -65,6 +65,8 @@ class Planned:
     retry: class of failure -> tries that are left; `""`: of every other class.
     wakes: when it is done somebody may be waiting for hpcmake itself.
     unless: what its files were, where it may turn out not to be needed; see `plan.unneeded`.
+    part: which part of another job it is, and of that job what its end hangs on; see
+        `state.parts`.
     """
 
     number: int
@@ -79,6 +81,7 @@ class Planned:
     retry: Mapping[str, int] = field(default_factory=dict)
     wakes: bool = False
     unless: Mapping[str, Any] | None = None
+    part: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _OPEN = ("queued", "running")
 # After these nothing is left to do, whatever the scheduler starts anew.
 _GIVEN_UP = ("failed", "cancelled", "lost")
 _DONE = ("done", "unneeded")
-_FINAL = (*_DONE, "failed")
+_FINAL = (*_DONE, "failed", "spawned")
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
@@ -108,6 +108,8 @@ def is_ours(told: Told, key: Key, runner: Runner) -> bool:
     mine = (now.host, now.pid, now.process_start) == here
     if now.state == "exported":
         return bool(now.newest) and now.claim is None
+    if now.state == "spawned":
+        return False
     if now.state not in _OPEN:
         return _goes_on(now, key, mine=mine)
     if now.state == "queued" or now.pid is None:

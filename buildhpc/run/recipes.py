@@ -169,13 +169,15 @@ _NO_SOFTWARE = Software()
 
 
 def _variables(spec: JobSpec) -> dict[str, str]:
-    needs = spec.needs
+    needs, part = spec.needs, spec.data.get("part")
     # Set in every job, empty where nothing was said: a recipe runs under `set -u`.
     return {
         "HPCMAKE_CORES": str(needs.cores),
         "HPCMAKE_ATTEMPT": str(spec.attempt),
         "HPCMAKE_MEM_MB": "" if needs.mem_mib is None else str(needs.mem_mib),
         "HPCMAKE_TIME_S": "" if needs.time_s is None else str(needs.time_s),
+        "HPCMAKE_PART": str(part["number"]) if part else "",
+        "HPCMAKE_PARTS": str(part["count"]) if part else "",
     }
 
 
@@ -194,7 +196,9 @@ def _document(spec: JobSpec, own: Mapping[str, Any]) -> bytes:
         **spec.data,
     }
     if own:
-        values["self"] = own
+        atomic = any("atomic" in output.flags for output in spec.outputs)
+        part = {"part": spec.data["part"]} if "part" in spec.data else {}
+        values["self"] = {**own, "atomic": atomic, **part}
     if spec.recipe.kind == "call":
         values["args"] = spec.recipe.arguments
     return json.dumps(values).encode()

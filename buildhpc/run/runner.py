@@ -24,7 +24,7 @@ _PATIENCE_S = 60.0
 # So long a front end that follows the run counts as there after its last sign of life.
 WATCHED_S = 60.0
 _ADVANCE_S = 120.0
-_FINE = ("done", "unneeded")
+_FINE = ("done", "unneeded", "spawned")
 # What a scheduler says of this job is not so of those that are submitted from it.
 _OF_THIS_JOB = ("SLURM_RESTART_COUNT", "RESTARTED", "HPCMAKE_QUEUE_JOB")
 _ADVANCE = """\
@@ -116,7 +116,7 @@ def _may_go_on(header: Header, element: Element, states: Mapping[int, str], jobs
     if header.logs or (jobs.stopped is not None and jobs.stopped.kind == "cancelled"):
         return False  # it is for people to submit more; or what comes next is SIGKILL
     folder = os.path.join(header.home, f"run-{header.run}")
-    woken = any(job.wakes and states[job.number] in _FINE for job in element.jobs)
+    woken = jobs.urgent or any(job.wakes and states[job.number] in _FINE for job in element.jobs)
     bad = any(state not in _FINE for state in states.values())
     if not (woken or bad or os.path.exists(os.path.join(folder, "more"))):
         return False

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from buildhpc.quantities import human_time
 from buildhpc.show.text import COLOUR_OF_STATE, Paint, clock, columns, one_line, said_text
 from buildhpc.state.overview import Asked, JobNow, LiveRun, Overview, QueuedNow
+from buildhpc.state.parts import Spawned
 from buildhpc.state.queries import STATES, RunRow
 
 _SHOWN = 10
@@ -92,6 +93,10 @@ def _sections(found: Overview, now_s: float, paint: Paint, confirmed: Confirmed)
         yield ""
         yield paint("bold", "running")
         yield from _running(found.running, now_s, confirmed)
+    if found.spawned:
+        yield ""
+        yield paint("bold", "spawned")
+        yield from _spawned(found.spawned, confirmed)
     if found.queued:
         yield ""
         yield paint("bold", "queued")
@@ -205,6 +210,22 @@ def _place(job: JobNow, confirmed: Confirmed) -> str:
 
 def _star(job: JobNow | QueuedNow, confirmed: Confirmed) -> str:
     return "*" if (job.cluster, job.scheduler_id) in confirmed else ""
+
+
+def _spawned(jobs: list[Spawned], confirmed: Confirmed) -> Iterator[str]:
+    """How the parts of jobs are, with a star for each that its scheduler has."""
+    rows = []
+    for job in jobs[:_SHOWN]:
+        total = sum(job.counts.values())
+        others = [f"{n:,} {state}" for state, n in job.counts.items() if state != "done"]
+        done = f"{job.counts.get('done', 0):,} of {total:,} parts done"
+        stars = sum((job.cluster, id_) in confirmed for id_ in job.ids)
+        mark = " " + "*" * min(stars, _SHOWN) if stars else ""
+        told = ", ".join([done, *others])
+        rows.append((f"  {job.job}", told, f"run {job.run}, {job.cluster}{mark}"))
+    yield from columns(rows)
+    if len(jobs) > _SHOWN:
+        yield f"  and {len(jobs) - _SHOWN:,} more: `hpcmake status --state spawned`"
 
 
 def _queued(submissions: list[QueuedNow], confirmed: Confirmed) -> Iterator[str]:

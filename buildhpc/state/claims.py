@@ -174,7 +174,7 @@ def mark(connection: Connection, run: int | None, jobs: Sorted) -> dict[str, Hel
     connection.executemany(
         "UPDATE job SET claim = ? WHERE id = ?", ((run, held.id) for held in jobs.free.values())
     )
-    return jobs.free | _insert(connection, run, jobs.new)
+    return jobs.free | insert(connection, run, jobs.new)
 
 
 def take(connection: Connection, run: int, recorded: int, jobs: Sorted) -> dict[str, Held]:
@@ -187,7 +187,7 @@ def take(connection: Connection, run: int, recorded: int, jobs: Sorted) -> dict[
     left = [
         Row(name, held.id, waiting)
         for name, held in jobs.free.items()
-        if held.before in ("running", "queued")
+        if held.before in ("running", "queued", "spawned")
     ]
     write_changes(connection, run, recorded, left)
     return mine
@@ -206,7 +206,8 @@ def _rows(
     }
 
 
-def _insert(connection: Connection, run: int | None, jobs: Sequence[JobToClaim]) -> dict[str, Held]:
+def insert(connection: Connection, run: int | None, jobs: Sequence[JobToClaim]) -> dict[str, Held]:
+    """Write rows of jobs that have none yet, claimed for `run`."""
     if not jobs:
         return {}
     first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM job").fetchone()[0]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildhpc.plan.window import hopeless
-from buildhpc.state import claims
+from buildhpc.state import claims, parts
 from buildhpc.state.claims import Claimed, JobToClaim
 from buildhpc.state.flights import InFlight, close_spent, flights_of, withdraw
 from buildhpc.state.records import MANY, chunks
@@ -29,14 +29,16 @@ if TYPE_CHECKING:
 
 # How a job of a run may have ended otherwise than done.
 GIVEN_UP = frozenset({"failed", "cancelled", "skipped", "lost"})
+# What a job of a run is that has been submitted.
+_HAD = ("queued", "running", "spawned")
 
 
 class Standing(NamedTuple):
     """How a planned job stands.
 
-    state: `done`; `waiting`, `queued`, `running`: this run has it; one of `GIVEN_UP`: it ended
-        so, and no more is to come of it; `foreign`: another run that lives has it; `free`:
-        nobody has it though it is not done, so that this run may claim it.
+    state: `done`; `waiting`, `queued`, `running`, `spawned`: this run has it; one of
+        `GIVEN_UP`: it ended so, and no more is to come of it; `foreign`: another run that lives
+        has it; `free`: nobody has it though it is not done, so that this run may claim it.
     tried: the number of its last attempt in this run; 0: there was none.
     """
 
@@ -144,7 +146,7 @@ def _standing(row: _Row | None, run: int, living: Collection[int]) -> Standing:
         return Standing("free")
     tried = row.number if row.run == run and row.number is not None else 0
     if row.claim == run:
-        return Standing(row.state if row.state in ("queued", "running") else "waiting", tried)
+        return Standing(row.state if row.state in _HAD else "waiting", tried)
     if row.claim is not None:
         return Standing("foreign" if row.claim in living else "free", tried)
     if row.state in ("done", "cancelled", "skipped"):
@@ -192,6 +194,8 @@ def cancel(state: State, run: int, names: Iterable[str] | None = None) -> Stoppe
         if names is None:
             rows = connection.execute("SELECT name FROM job WHERE claim = ?", (run,))
             names = [row[0] for row in rows.fetchall()]
+        names = list(names)
+        names += parts.names_of(connection, names)
         stopped = _stop(connection, state, run, dict.fromkeys(names, Change("cancelled")))
         # So that what a runner says of a signal is believed.
         connection.executemany(
@@ -214,6 +218,10 @@ def _stop(connection: Connection, state: State, run: int, changes: Mapping[str, 
         [Row(name, rows[name].id, changes[name]) for name in going],
     )
     count_undone(connection, run, len(going))
+    connection.executemany(
+        "UPDATE attempt SET state = 'cancelled' WHERE state = 'spawned' AND job = ?",
+        [(rows[name].id,) for name in going],
+    )
     spent = withdraw(connection, [flights[name] for name in going if name in flights])
     close_spent(connection)
     left = set(mine).difference(going)
@@ -226,9 +234,7 @@ def refuse(state: State, run: int, texts: Mapping[str, str]) -> None:
     with state.transaction() as connection:
         found = _rows(connection, list(texts))
         rows = {
-            name: row
-            for name, row in found.items()
-            if row.claim == run and row.state not in ("queued", "running")
+            name: row for name, row in found.items() if row.claim == run and row.state not in _HAD
         }
         first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM attempt").fetchone()[0]
         attempts, changes = [], []

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from buildhpc.diagnostics import HpcmakeError, Problem
 from buildhpc.messages import state as messages
 from buildhpc.plan.stamps import Record, Stamp
-from buildhpc.state import notes, receipts
+from buildhpc.state import notes, parts, receipts
 from buildhpc.state.database import FOLDER, State, open_state
 from buildhpc.state.flights import change_of, close_spent, inputs_of, unmake
 from buildhpc.state.logs import Log, fold_log, remove_log
+from buildhpc.state.news import GIVEN_UP, KNOWN, Known, is_guess, is_news
 from buildhpc.state.receipts import BadReceiptError, Ended, Key, Receipt, Started
 from buildhpc.state.records import pack
 from buildhpc.state.rows import Change, Row, clean, write_changes
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 _AT_ONCE = 1000
 # Who only looks waits so long for the lock.
 _GLANCE_S = 0.2
-_OPEN = ("running", "queued")
-# Of a job that no run has: it was given up, and so counted.
-_GIVEN_UP = ("failed", "cancelled", "lost")
 
 
 class Folded(NamedTuple):
@@ -58,32 +56,6 @@ class Folding(NamedTuple):
     problems: Sequence[Problem] = ()
 
 
-class _Known(NamedTuple):
-    """An attempt as the state knows it; `job_…` of its job. has_record: of a success.
-
-    exported: people submit it.
-    """
-
-    attempt: int
-    state: str
-    submission: int | None
-    restart: int | None
-    told: str | None
-    meta: str | None
-    job: int
-    claim: int | None
-    job_state: str
-    last: int | None
-    has_record: bool
-    exported: bool
-
-
-_KNOWN = """SELECT attempt.id, attempt.state, submission, restart, told, meta, job.id, claim,
-    job.state, job.attempt, length(job.body) > 0,
-    EXISTS (SELECT 1 FROM run WHERE run.id = attempt.run AND status = 'exported')
-    FROM job JOIN attempt ON attempt.job = job.id
-    WHERE job.name = ? AND attempt.run = ? AND attempt.number = ?"""
-
 _BEGIN = """UPDATE attempt SET state = 'running', failure = NULL, message = '', started_s = ?,
     ended_s = NULL, host = ?, pid = ?, process_start = ?, restart = ?, told = NULL,
     scheduler_id = coalesce(scheduler_id, nullif(?, '')), log_path = coalesce(?, log_path)
@@ -92,6 +64,13 @@ _BEGIN = """UPDATE attempt SET state = 'running', failure = NULL, message = '', 
 # It waits for people again.
 _AGAIN = """UPDATE attempt SET state = 'exported', started_s = NULL, host = NULL, pid = NULL,
     process_start = NULL WHERE id = ?"""
+
+_SPAWN = """UPDATE attempt SET state = 'spawned', ended_s = NULL, meta = ? WHERE id = ?"""
+# What its first phase printed stays; its last part tells the end.
+_FINISH = """UPDATE attempt SET state = ?, failure = ?, message = ?, ended_s = ?,
+    cpu_s = ifnull(cpu_s, 0) + ? + ifnull((SELECT sum(own.cpu_s) FROM part
+        JOIN attempt AS own ON own.job = part.job WHERE part.attempt = attempt.id), 0),
+    restart = ?, told = 'receipt' WHERE id = ?"""
 
 _STOP = """UPDATE attempt SET told = 'receipt', message = ?, cpu_s = ?, peak_mib = ?
     WHERE id = ?"""
@@ -192,10 +171,10 @@ def _write(state: State, told: Sequence[Receipt]) -> list[Folded]:
         writer = _Writer(state, connection)
         for receipt in told:
             known = connection.execute(
-                _KNOWN, (receipt.job, receipt.key.run, receipt.key.attempt)
+                KNOWN, (receipt.job, receipt.key.run, receipt.key.attempt)
             ).fetchone()
             if known is not None:
-                writer.take(receipt, _Known(*known))
+                writer.take(receipt, Known(*known))
         writer.write()
     for each in writer.happened:
         if each.log.spent:
@@ -217,17 +196,19 @@ class _Writer:
         self._begun: list[tuple[Any, ...]] = []
         self._ended: list[tuple[Any, ...]] = []
         self._stopped: list[tuple[Any, ...]] = []
+        self._finished: list[tuple[Any, ...]] = []
+        self._spawned: list[tuple[Ended, Known]] = []
         self._unmade: list[tuple[int, int]] = []
         self._again: list[tuple[int]] = []
         self._anew: list[tuple[int]] = []
         self._rows: dict[int | None, list[Row]] = {}
         self._undone: dict[int, int] = {}
 
-    def take(self, receipt: Receipt, known: _Known) -> None:
+    def take(self, receipt: Receipt, known: Known) -> None:
         """Take note of a receipt, if it is news."""
         if known.submission != receipt.runner.submission:
             return  # it was submitted anew since
-        if not _is_news(receipt, known):
+        if not is_news(receipt, known):
             return
         if known.exported:
             self._anew.append((known.attempt,))
@@ -235,7 +216,7 @@ class _Writer:
             self._start(receipt, known)
         elif receipt.outcome.state in ("unready", "unneeded"):
             self._nothing_done(receipt, known)
-        elif _is_guess(receipt, known):
+        elif is_guess(receipt, known):
             self._stop(receipt, known)
         else:
             self._end(receipt, known)
@@ -246,7 +227,12 @@ class _Writer:
         connection.executemany(_ANEW, self._anew)
         connection.executemany(_BEGIN, self._begun)
         connection.executemany(_STOP, self._stopped)
+        connection.executemany(_FINISH, self._finished)  # before the last part itself counts
         connection.executemany(_END, self._ended)
+        for receipt, known in self._spawned:
+            meta = parts.meta_of(known.meta, receipt)
+            connection.execute(_SPAWN, (meta, known.attempt))
+            parts.spawn(connection, known.attempt, receipt)
         unmake(connection, self._unmade)
         connection.executemany(_AGAIN, self._again)
         recorded = change_counter(self._state.found)
@@ -256,11 +242,11 @@ class _Writer:
             count_undone(connection, run, number)
         close_spent(connection)
 
-    def _start(self, receipt: Started, known: _Known) -> None:
+    def _start(self, receipt: Started, known: Known) -> None:
         self._begin(receipt, known, receipt.started_s, receipt.log)
         self.happened.append(Folded(receipt))
 
-    def _begin(self, receipt: Receipt, known: _Known, started_s: float, log: str | None) -> None:
+    def _begin(self, receipt: Receipt, known: Known, started_s: float, log: str | None) -> None:
         runner = receipt.runner
         self._begun.append(
             (
@@ -271,7 +257,7 @@ class _Writer:
         )
         self._change(receipt, known, Change("running", keep=receipt.key.run))
 
-    def _stop(self, receipt: Ended, known: _Known) -> None:
+    def _stop(self, receipt: Ended, known: Known) -> None:
         """It was told to end; whether it is over, and why, is for its scheduler to say."""
         outcome = receipt.outcome
         self._begin(receipt, known, outcome.started_s, outcome.log)
@@ -279,7 +265,7 @@ class _Writer:
             (clean(outcome.message), outcome.cpu_s, outcome.peak_mib, known.attempt)
         )
 
-    def _nothing_done(self, receipt: Ended, known: _Known) -> None:
+    def _nothing_done(self, receipt: Ended, known: Known) -> None:
         """The attempt has touched nothing: it is as if it had never been submitted."""
         if receipt.outcome.log:
             remove_log(os.path.join(self._folder, receipt.outcome.log))
@@ -294,8 +280,13 @@ class _Writer:
             self._change(receipt, known, Change("waiting", keep=keep))
         self.happened.append(Folded(receipt))
 
-    def _end(self, receipt: Ended, known: _Known) -> None:
+    def _end(self, receipt: Ended, known: Known) -> None:
         outcome, runner = receipt.outcome, receipt.runner
+        if known.state == "spawned":
+            row = (outcome.state, outcome.failure, clean(outcome.message), outcome.ended_s)
+            self._finished.append((*row, outcome.cpu_s, receipt.key.restart, known.attempt))
+            self._conclude(receipt, known, Log())
+            return
         log = self._log(receipt)
         self._ended.append(
             (
@@ -306,7 +297,15 @@ class _Writer:
                 known.attempt,
             )
         )
-        if outcome.state == "done":
+        self._conclude(receipt, known, log)
+
+    def _conclude(self, receipt: Ended, known: Known, log: Log) -> None:
+        """What becomes of the job."""
+        outcome = receipt.outcome
+        if outcome.state == "spawned":
+            self._spawned.append((receipt, known))
+            change = Change("spawned", keep=receipt.key.run)
+        elif outcome.state == "done":
             record = _record(receipt, inputs_of(known.meta))
             change = Change("done", "", pack(record), record.outputs)
         else:
@@ -316,12 +315,12 @@ class _Writer:
         self._change(receipt, known, change)
         self.happened.append(Folded(receipt, log))
 
-    def _change(self, receipt: Receipt, known: _Known, change: Change) -> None:
+    def _change(self, receipt: Receipt, known: Known, change: Change) -> None:
         run = receipt.key.run
         attempt = known.attempt if known.exported else None
         row = Row(receipt.job, known.job, change, attempt)
         self._rows.setdefault(known.claim, []).append(row)
-        counted = known.claim is None and known.job_state in _GIVEN_UP
+        counted = known.claim is None and known.job_state in GIVEN_UP
         counts = change.keep is None and change.state != "done"
         self._undone[run] = self._undone.get(run, 0) + counts - counted
 
@@ -341,39 +340,6 @@ class _Writer:
             # It was moved by one that was killed before it could say so.
             return Log(path=os.path.relpath(kept, self._folder))
         return fold_log(self._folder, self._home, path, name)
-
-
-def _is_guess(receipt: Ended, known: _Known) -> bool:
-    """Whether a runner only takes it for cancelled: it was sent a signal, as before a new start.
-
-    Where a user asked for that, it is so.
-    """
-    open_ = known.state in _OPEN and not known.exported
-    return receipt.outcome.state == "cancelled" and open_ and known.told != "user"
-
-
-def _is_news(receipt: Receipt, known: _Known) -> bool:
-    """Whether a receipt says more than the state knows."""
-    restart = known.restart or 0
-    if receipt.key.restart < restart:
-        return False
-    if known.exported and known.state not in _OPEN:
-        # Nobody has it until it begins; then nobody else may have begun anything with its job.
-        again = known.state == "exported" or receipt.key.restart > restart
-        free = known.claim is None and (known.last or 0) <= known.attempt
-        return again and free
-    if known.state in _OPEN:
-        return True
-    # It ended, as somebody said. What its runner says counts more, and a later start of it most,
-    # as long as nobody has begun anything else with the job.
-    later = receipt.key.restart > restart
-    if not later and (known.told == "receipt" or isinstance(receipt, Started)):
-        return False
-    if known.last != known.attempt or known.job_state in _OPEN:
-        return False
-    if isinstance(receipt, Started) or receipt.outcome.state in ("unready", "unneeded"):
-        return known.claim == receipt.key.run
-    return known.claim == receipt.key.run or (known.claim is None and known.job_state in _GIVEN_UP)
 
 
 def _record(receipt: Ended, order: Sequence[str] | None) -> Record:

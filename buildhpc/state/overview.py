@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from buildhpc.state.owners import alive
+from buildhpc.state.parts import Spawned, spawned_now
 from buildhpc.state.records import chunks
+from buildhpc.state.rows import SHOWN
 from buildhpc.state.runs import open_runs, state_now
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class Overview:
     was the last to try; 0: no run. running: what runs, oldest first. queued: what schedulers
     have, oldest first. failed, lost: the last first, at most as many as asked for. listed: the
     jobs in the states that were asked for, by rule and name. runs: those that live.
+    spawned: the jobs that wait for their parts.
     """
 
     counts: dict[str, dict[str, int]]
@@ -92,6 +95,7 @@ class Overview:
     lost: list[JobNow]
     listed: list[JobNow]
     runs: list[LiveRun]
+    spawned: list[Spawned]
 
     def number(self, *states: str) -> int:
         """How many jobs are in one of these states; with none, in any."""
@@ -181,6 +185,7 @@ def _overview(connection: Connection, asked: Asked, now_s: float) -> Overview:
         jobs(f"{now} = 'lost' {last}"),
         jobs("1 ORDER BY job.rule, job.name") if asked.lists else [],
         runs,
+        spawned_now(connection, where, values),
     )
 
 
@@ -190,10 +195,10 @@ def _where(asked: Asked, now: str) -> tuple[str, list[Any]]:
         "job.id IN (SELECT job FROM attempt WHERE run = ?)": asked.run,
     }
     given = {text: value for text, value in conditions.items() if value is not None}
-    texts = list(given)
+    texts = [SHOWN, *given]
     if asked.states:
         texts.append(f"{now} IN ({','.join('?' * len(asked.states))})")
-    return " AND ".join(texts) or "1", [*given.values(), *asked.states]
+    return " AND ".join(texts), [*given.values(), *asked.states]
 
 
 def _living(connection: Connection, now_s: float) -> list[LiveRun]:
@@ -213,9 +218,9 @@ def known_names(state: State, like: str = "", most: int = 5000) -> list[str]:
     span = (length - 3, length + 3, most)
 
     def query(connection: Connection) -> list[str]:
-        rules = connection.execute("SELECT DISTINCT rule FROM job").fetchall()
+        rules = connection.execute(f"SELECT DISTINCT rule FROM job WHERE {SHOWN}").fetchall()
         jobs = connection.execute(
-            "SELECT name FROM job WHERE length(name) BETWEEN ? AND ? LIMIT ?", span
+            f"SELECT name FROM job WHERE {SHOWN} AND length(name) BETWEEN ? AND ? LIMIT ?", span
         ).fetchall()
         files = connection.execute(
             "SELECT path FROM output WHERE length(path) BETWEEN ? AND ? LIMIT ?", span

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from buildhpc.state.records import chunks, path_bytes
-from buildhpc.state.rows import NOW
+from buildhpc.state.rows import NOW, SHOWN
 from buildhpc.state.runs import open_runs, state_now
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ _RUN = """SELECT id, status, started_s, ended_s, command, targets, options, host
 
 def jobs(state: State, where: Where | None = None) -> list[JobRow]:
     """The jobs that are meant, by rule and name. Raises: as `Condition.choose`."""
-    conditions, values = ["1"], []
+    conditions, values = [SHOWN], []
     for column, condition in _CONDITIONS.items():
         value = getattr(where, column, None)
         if value is not None:
@@ -236,7 +236,8 @@ def counts(state: State) -> dict[str, dict[str, int]]:
     for rule, now, number in _all(
         state,
         tuple,
-        f"SELECT rule, {NOW} AS now, count(*) FROM job GROUP BY rule, now ORDER BY rule, now",
+        f"SELECT rule, {NOW} AS now, count(*) FROM job WHERE {SHOWN}"
+        " GROUP BY rule, now ORDER BY rule, now",
     ):
         found.setdefault(rule, {})[now] = number
     return found

@@ -102,6 +102,7 @@ class Ended:
     inputs, outputs: stamps of the files; the inputs before it began. hashes: path -> SHA-256.
     changed: inputs that changed while it ran. recipe: digest of the compared text.
     retry: it failed, and tries of that class are left. because: the job that is not done.
+    spawned: what parts it asked for, as `run.parts` has it, where its state is `spawned`.
     """
 
     key: Key
@@ -116,6 +117,7 @@ class Ended:
     recipe: str = ""
     retry: bool = False
     because: str | None = None
+    spawned: Mapping[str, Any] | None = None
 
 
 Receipt = Started | Ended

@@ -140,7 +140,7 @@ class Records(Mapping[str, Record]):
                 continue
             name, state, failure = head.decode().split("\0", 2)
             bodies[name] = body
-            waits = claim is not None and state not in ("running", "queued")
+            waits = claim is not None and state not in ("running", "queued", "spawned")
             others[name] = ("waiting", "") if waits else (state, failure)
         return total
 

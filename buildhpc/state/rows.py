@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 # The state of a job now: one that a run has and that does not run yet waits.
-NOW = """CASE WHEN job.claim IS NULL OR job.state IN ('running', 'queued') THEN job.state
+NOW = """CASE WHEN job.claim IS NULL OR job.state IN ('running', 'queued', 'spawned') THEN job.state
     ELSE 'waiting' END"""
+
+# Jobs, and not the parts of those that spawned.
+SHOWN = "job.rule != ''"
 
 _OUTPUT = """INSERT INTO output VALUES (CAST(? AS TEXT), ?, ?)
     ON CONFLICT (path) DO UPDATE SET job = excluded.job, crc = excluded.crc"""

@@ -67,8 +67,8 @@ def state_now(living: Sequence[int]) -> str:
     runs = ",".join(map(str, living)) or "NULL"
     claimed = f"ifnull(job.claim IN ({runs}), 0)"
     return f"""CASE WHEN {claimed} THEN
-        CASE WHEN job.state IN ('running', 'queued') THEN job.state ELSE 'waiting' END
-        WHEN job.state IN ('running', 'queued') THEN 'lost'
+        CASE WHEN job.state IN ('running', 'queued', 'spawned') THEN job.state ELSE 'waiting' END
+        WHEN job.state IN ('running', 'queued', 'spawned') THEN 'lost'
         WHEN job.claim IS NULL THEN job.state ELSE 'waiting' END"""
 
 

@@ -50,7 +50,8 @@ LAST_ATTEMPT = """SELECT max(ifnull((SELECT max(id) FROM attempt), 0),
     (SELECT rows FROM guard WHERE id = 3))"""
 
 # What jobs say of themselves, as JSON, with the time of their clock at which they said it; and
-# what people say of a job, over what the Pipefile says.
+# what people say of a job, over what the Pipefile says. A part of a job that spawned is a row of
+# `job` with an empty rule: `part` says which one of which attempt.
 _SAID = (
     """CREATE TABLE note (
         attempt INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, at_ns INTEGER NOT NULL,
@@ -58,10 +59,20 @@ _SAID = (
     """CREATE TABLE setting (
         job INTEGER NOT NULL, key TEXT NOT NULL, value INTEGER NOT NULL,
         PRIMARY KEY (job, key)) WITHOUT ROWID""",
+    """CREATE TABLE part (
+        job INTEGER PRIMARY KEY, attempt INTEGER NOT NULL, number INTEGER NOT NULL)""",
+    "CREATE INDEX part_attempt ON part(attempt)",
     """CREATE TRIGGER attempt_unsaid AFTER DELETE ON attempt BEGIN
-        DELETE FROM note WHERE attempt = old.id; END""",
+        DELETE FROM note WHERE attempt = old.id;
+        DELETE FROM job WHERE id IN (SELECT job FROM part WHERE attempt = old.id); END""",
+    # Attempts of parts: a trigger does not call itself, so what follows from their end is here.
     """CREATE TRIGGER job_unset AFTER DELETE ON job BEGIN
-        DELETE FROM setting WHERE job = old.id; END""",
+        DELETE FROM setting WHERE job = old.id;
+        DELETE FROM note WHERE attempt IN (SELECT attempt.id FROM part
+            JOIN attempt ON attempt.job = part.job WHERE part.job = old.id);
+        UPDATE guard SET rows = max(rows, ifnull((SELECT max(id) FROM attempt), 0)) WHERE id = 3;
+        DELETE FROM attempt WHERE job IN (SELECT job FROM part WHERE job = old.id);
+        DELETE FROM part WHERE job = old.id; END""",
 )
 
 TABLES = (

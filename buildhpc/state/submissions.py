@@ -95,6 +95,7 @@ class Doubt(NamedTuple):
     quiet_s: float
 
 
+_HAD = ("running", "queued", "spawned")
 _ODD = re.compile(r"[^A-Za-z0-9_.]")
 
 _ATTEMPT = """INSERT INTO attempt (id, job, run, number, state, message, cores, mem_mib, time_s,
@@ -165,7 +166,7 @@ def _waiting(connection: Connection, run: int, names: Sequence[str]) -> dict[str
             for marks, part in chunks(names)
             for row in connection.execute(f"{select} AND name IN ({marks})", (run, *part))
         ]
-    ids = {name: id_ for name, id_, state in rows if state not in ("running", "queued")}
+    ids = {name: id_ for name, id_, state in rows if state not in _HAD}
     return ids if ids.keys() >= set(names) else None
 
 

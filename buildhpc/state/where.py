@@ -71,7 +71,8 @@ _SAID = """(SELECT json_extract(value, '$') FROM main.note AS note
     WHERE note.attempt = attempt.id AND key = '{}')"""
 _VIEW = """CREATE TEMP VIEW jobs AS SELECT job.id AS id, {columns}
     FROM main.job AS job LEFT JOIN main.attempt AS attempt ON attempt.id = job.attempt
-    LEFT JOIN main.submission AS submission ON submission.id = attempt.submission{made}"""
+    LEFT JOIN main.submission AS submission ON submission.id = attempt.submission{made}
+    WHERE job.rule != ''"""
 _MADE = """
     LEFT JOIN (SELECT job, group_concat(path, char(10)) AS paths FROM main.output GROUP BY job)
     AS made ON made.job = job.name"""
