@@ -149,7 +149,7 @@ class Advance:
         plan = self._plan(id_)
         untold = parts.end_spawned(self._state, id_)
         self._settle(id_, plan, step)
-        if parts.resume(self._state, id_, _recipes(plan)):
+        if parts.resume(self._state, id_, plan):
             plan = self._plan(id_)
         run = self._standing(id_, plan)
         self._claim_free(run)
@@ -396,9 +396,3 @@ class Advance:
                 return
             self._remove(free)
         self._tidied[run.id] = len(done)
-
-
-def _recipes(plan: Sequence[PlannedJob]) -> Callable[[str], str]:
-    """Job of a plan -> digest of its compared text."""
-    jobs = {planned.job: planned for planned in plan}
-    return lambda name: str(jobs[name].details()["recipe"]) if name in jobs else ""

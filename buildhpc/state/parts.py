@@ -318,11 +318,11 @@ def wish(state: State, jobs: Sequence[int], kind: str) -> None:
         connection.executemany("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", rows)
 
 
-def resume(state: State, run: int, recipes: Callable[[str], str]) -> bool:
+def resume(state: State, run: int, plan: Sequence[PlannedJob]) -> bool:
     """Let waiting jobs of a run go on with the parts of their last attempts, where people wish so.
 
-    recipes: job -> digest of the compared text; with another one a job begins anew. Returns
-    whether there was such a wish.
+    With another recipe than that of the plan a job begins anew. Returns whether there was such a
+    wish.
     """
     query = """SELECT job.id, job.name, job.attempt, setting.value FROM setting
         JOIN job ON job.id = setting.job
@@ -335,7 +335,8 @@ def resume(state: State, run: int, recipes: Callable[[str], str]) -> bool:
         for row, job, attempt, kind in rows:
             connection.execute("DELETE FROM setting WHERE job = ? AND key = ?", (row, RESUME))
             again = AGAIN[_KINDS[kind]]
-            made = _go_on(connection, (run, job, attempt), again, recipes)
+            recipe = next(str(each.details()["recipe"]) for each in plan if each.job == job)
+            made = _go_on(connection, (run, job, attempt), again, recipe)
             if made is not None:
                 change = Row(job, row, Change("spawned", keep=run), made)
                 write_changes(connection, run, change_counter(state.found), [change])
@@ -346,14 +347,14 @@ def _go_on(
     connection: Connection,
     which: tuple[int, str, int],
     again: Sequence[str],
-    recipes: Callable[[str], str],
+    recipe: str,
 ) -> int | None:
     """A new attempt in which some of the parts of an earlier one begin anew; None: not possible."""
     run, job, attempt = which
     parts = _parts(connection, attempt)
     meta = connection.execute("SELECT meta FROM attempt WHERE id = ?", (attempt,)).fetchone()[0]
     kept = json.loads(meta) if meta else {}
-    if not parts or kept["spawned"]["recipe"] != recipes(job):
+    if not parts or kept["spawned"]["recipe"] != recipe:
         return None
     done = {part.number for part in parts if part.state == "done"}
     anew = [part.number for part in parts if part.state in again]
