@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from python_reference import MARK, PAGE, reference
 
 from buildhpc.language.parser import parse
 
@@ -126,6 +127,11 @@ def test_the_reference_names_every_directive_function_and_flag() -> None:
     text = (ROOT / "grammar" / "README.md").read_text()
     words = set(re.findall(r"\w+", text))
     assert set(DIRECTIVES) | set(FUNCTIONS) <= words
+
+
+def test_the_reference_of_python_says_what_docstrings_say() -> None:
+    # `python tests/python_reference.py` writes it anew.
+    assert PAGE.read_text().partition(MARK)[2] == "\n" + reference()
 
 
 if __name__ == "__main__":

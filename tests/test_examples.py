@@ -8,8 +8,11 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import nbclient
+import nbformat
 import pytest
 from conftest import Pipe
 
@@ -120,3 +123,45 @@ def test_variants(tmp_path: Path) -> None:
     stricter = pipe.check("-n --set min_quality=50").out
     assert "map" not in stricter
     assert stricter.endswith("\n4 of 10 jobs would run\n")
+
+
+def test_the_job_list_runs_in_a_pool_and_finds_the_better_average(tmp_path: Path) -> None:
+    pipe = Pipe(tmp_path / "job-list")
+    made = shutil.ignore_patterns("results", ".hpcmake")
+    shutil.copytree(EXAMPLES / "job-list", pipe.folder, ignore=made)
+    pipe.check("-f pipeline.py check --strict")
+    assert pipe.check("-f pipeline.py -j 2").out.splitlines()[-1].startswith("6 jobs done")
+    assert pipe.read("results/best.txt") == "0.2842 over 3\n"
+    assert pipe.check("logs 2-2").out == "0.3132 over 12\n0.2842 over 3\n"
+    assert pipe.read("results/jobs.log").count("smoothing 2000 values") == 2
+    assert pipe.check("-f pipeline.py -n").out.endswith("\n1 of 6 jobs would run\n")
+    drawn = pipe.check("-f pipeline.py graph --format dot").out
+    arrows = [line.strip() for line in drawn.splitlines() if "->" in line]
+    assert sorted(arrows) == [
+        *('"1" -> "1-1";', '"1" -> "1-2";', '"1-1" -> "2";', '"1-2" -> "2";'),
+        *('"2" -> "2-1";', '"2" -> "2-2";'),
+    ]
+
+
+def test_the_notebook_runs_in_a_kernel(tmp_path: Path) -> None:
+    folder = tmp_path / "notebook"
+    made = shutil.ignore_patterns("results", "logs", ".hpcmake", ".ipynb_checkpoints")
+    shutil.copytree(EXAMPLES / "notebook", folder, ignore=made)
+    Pipe(folder).check("check --strict")
+    Pipe(folder).check("fmt --check")
+    text = (folder / "pi.ipynb").read_text()
+    notebook: Any = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]  # theirs
+    assert all(not cell.outputs for cell in notebook.cells if cell.cell_type == "code")
+    place = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3", resources=place).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    pages = "".join(output["data"].get("text/html", "") for output in shown if "data" in output)
+    assert pages.count("<svg") == 2
+    assert "13 of 13 jobs would run" in pages
+    assert "7 of 19 jobs would run" in pages
+    assert "this one fails" in pages
+    printed = "".join(output.get("text", "") for output in shown)
+    assert "they differ by 0.0160" in printed
+    assert "error[no-rule]" in printed
+    # The command line sees the jobs of both: twelve estimates, and two of the list.
+    assert "0 running, 14 of 14 done" in Pipe(folder).check("status --rule estimate").out

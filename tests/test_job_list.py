@@ -221,13 +221,13 @@ import json
 import buildhpc
 from tools.deep import Counter
 
-def shout(word, times=1):
-    print(word.upper() * times)
+def shout(word, times=1, **more):
+    print(word.upper() * times, *more.values())
 
 def main():
     jobs = buildhpc.JobList()
     jobs.add("count", Counter.count, up_to=5)
-    jobs.add("shout", functools.partial(shout, times=2), word="hey")
+    jobs.add("shout", functools.partial(shout, times=2), word="hey", of={"a": [1, None]})
     jobs.add("builtin", print)
     result = jobs.run(jobs=2)
     print(json.dumps([result.done, jobs.pipeline.logs()]))
@@ -235,7 +235,7 @@ def main():
 if __name__ == "__main__":
     main()
 """
-    logs = {"builtin": "\n", "count": "10\n", "shout": "HEYHEY\n"}
+    logs = {"builtin": "\n", "count": "10\n", "shout": "HEYHEY {'a': [1, None]}\n"}
     assert python(pipe, program) == [3, logs]
 
 

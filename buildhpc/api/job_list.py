@@ -25,6 +25,10 @@ class JobList(Entries):
     nothing. All paths are relative to the current folder. What fails stops the list, and cancels
     what follows; a job whose outputs are there, and whose command, arguments and inputs are as
     they were, is skipped.
+
+    logs: a folder for what each attempt prints: `LOGS/NAME.ATTEMPT.out` and `.err`; None: the
+    state keeps it. log_file: a file that what functions log through `logging` is added to, from
+    `log_level` up. defaults: what every job needs; see `Entry.needs`.
     """
 
     @property

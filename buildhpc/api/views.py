@@ -139,8 +139,9 @@ class Result:
         words = [f"run {self.run}: {self.status}"] if self.run else [self.status]
         numbers = {"done": self.done, "failed": self.failed, "skipped": self.skipped}
         words += [f"{number:,} {name}" for name, number in numbers.items() if number]
-        rows = [(each.name, each.kind, each.message) for each in self.failures]
-        table = html.table(("job", "failure", "why"), rows) if rows else ""
+        rows = [(f.name, f.kind, f.message, f.log[-1] if f.log else "") for f in self.failures]
+        head = ("job", "failure", "why", "last line of its log")
+        table = html.table(head, rows) if rows else ""
         return html.text(", ".join([*words, f"{self.wall_s:.1f} s"])) + table
 
 

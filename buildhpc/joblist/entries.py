@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from buildhpc.diagnostics import Source, Span
@@ -182,10 +182,6 @@ class Entries:
         """What adds jobs as subtasks: `task("map").add("s1", ...)` is the job `map/s1`."""
         return Task(self, name)
 
-    def replace(self, entry: Entry) -> None:
-        """Put another job in the place of the one of its name."""
-        self._entries[entry.name] = entry
-
 
 class Task:
     """A name that jobs of a list share; its own name stands for all of them in `after`."""
@@ -194,17 +190,14 @@ class Task:
         self._entries = entries
         self.name = name
 
-    def add(self, name: str, work: Work, /, **keywords: Any) -> Entry:
-        """Add a subtask; `after` may name others of this task. See `Entries.add`."""
-        entry = self._entries.add(f"{self.name}/{name}", work, **keywords)
-        inside = [f"{self.name}/{each}" for each in entry.after]
-        after = [
-            own if own in self._entries else each
-            for own, each in zip(inside, entry.after, strict=True)
-        ]
-        entry = replace(entry, after=tuple(after))
-        self._entries.replace(entry)
-        return entry
+    def add(
+        self, name: str, work: Work, /, *, after: str | Sequence[str] = (), **keywords: Any
+    ) -> Entry:
+        """Add a subtask; `after` may name others of this task. See `JobList.add`."""
+        first = [after] if isinstance(after, str) else after
+        own = [f"{self.name}/{each}" for each in first]
+        names = [o if o in self._entries else each for o, each in zip(own, first, strict=True)]
+        return self._entries.add(f"{self.name}/{name}", work, after=names, **keywords)
 
     def task(self, name: str) -> Task:
         """A task inside this one."""

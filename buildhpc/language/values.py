@@ -165,6 +165,8 @@ def plain(value: Any) -> Any:
         return [str(path) for path in value]
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, str):
         return str(value)
     if value is None or type(value) in (bool, int, float):
