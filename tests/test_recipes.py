@@ -112,6 +112,8 @@ def test_what_every_job_sees(monkeypatch: pytest.MonkeyPatch) -> None:
         "HPCMAKE_CORES=2",
         f"HPCMAKE_JOB={Path('.scratch').absolute()}/1.json",
         "HPCMAKE_MEM_MB=",
+        "HPCMAKE_PART=",
+        "HPCMAKE_PARTS=",
         "HPCMAKE_RUN=outer:9 recipes:1",
         "HPCMAKE_TIME_S=90",
         "MINE=a b",

@@ -89,7 +89,9 @@ def _on_cluster(state: State, run_: int, names: Sequence[str]) -> tuple[int, lis
     left = wait_until_gone(clusters, ids, _GONE_S)
     advance = advance_of(state, clusters)
     advance.step(look=True)
-    return len(stopped.jobs) + len(stopped.running), [id_ for some in left.values() for id_ in some]
+    # Parts of a job are not counted.
+    number = len({*stopped.jobs, *(each.job for each in stopped.running)}.intersection(names))
+    return number, [id_ for some in left.values() for id_ in some]
 
 
 def _exported(state: State, run_: int, names: Sequence[str]) -> int:
