@@ -48,6 +48,45 @@ if __name__ == "__main__":
     sys.exit(jobs.main())
 """
 NAMES = ["1", "1-1", "1-2", "2", "2-1", "2-2"]
+LOGGED = """\
+import json
+import logging
+import buildhpc
+
+heard = []
+
+
+class Keep(logging.Handler):
+    def emit(self, record):
+        heard.append([record.name, record.levelname, record.getMessage()])
+
+
+def work(n):
+    logging.getLogger("work").warning("at %d", n)
+    logging.getLogger("work").debug("never")
+
+
+if __name__ == "__main__":
+    logging.getLogger("buildhpc").addHandler(Keep())
+    logging.getLogger("buildhpc").setLevel("INFO")
+    jobs = buildhpc.JobList(log_file="all.log", logs="logs")
+    jobs.add("one", work, n=1)
+    jobs.run()
+    jobs.run()
+    print(json.dumps(heard))
+"""
+
+
+def test_what_workers_log_reaches_the_file_and_the_loggers_of_the_program(pipe: Pipe) -> None:
+    heard = python(pipe, LOGGED)
+    started = ["buildhpc", "INFO", "one: started: program.py:work (output: logs/one.1.out)"]
+    said = ["buildhpc.jobs", "WARNING", "one work: at 1"]
+    assert heard.count(started) == 2
+    assert heard.count(said) == 2, "of each run once"
+    assert pipe.read("all.log").count("WARNING one work: at 1\n") == 2
+    assert pipe.read("logs/one.1.err") == "WARNING work: at 1\n"
+
+
 HEAD = "import buildhpc\nfrom pathlib import Path\njobs = buildhpc.JobList()\n"
 
 

@@ -102,8 +102,8 @@ class Pipeline:
         from buildhpc.joblist.load import check_not_importing
 
         check_not_importing()
-        listener = Listener(on_event)
         with inside(self.folder):
+            listener = Listener(on_event, self._log_file())
             args = self._build_args(targets, how, cluster, listener)
             code = build.run(args, self._opened)
         return result_of(code, listener.run, listener.summary)
@@ -316,6 +316,12 @@ class Pipeline:
             return self._opened(False)
         assert self.file is not None
         return open_project(self.file, self._settings)
+
+    def _log_file(self) -> str | None:
+        """Where functions of a job list log to."""
+        if self._opened is None and not (self.file or "").endswith(".py"):
+            return None
+        return self._project().pipeline.logging.get("file")
 
     def _build_args(
         self, targets: Sequence[str], how: How, cluster: str | None, listener: Listener | None

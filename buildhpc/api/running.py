@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from buildhpc.show.report import Summary
 
 LOG = logging.getLogger("buildhpc")
+LOG_OF_JOBS = LOG.getChild("jobs")
 LOG.addHandler(logging.NullHandler())  # a program that wants to hear of it says so
 
 
@@ -31,6 +33,32 @@ def inside(folder: str) -> Iterator[None]:
         LISTENER.reset(token)
 
 
+class Logged:
+    """What functions of jobs log to the file at `path`, from now on, for the logger of ours."""
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(path)
+        self._at = os.path.getsize(path) if os.path.exists(path) else 0
+
+    def relay(self) -> None:
+        """Log what is new in the file, whole lines of it."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._at)
+                new = file.read()
+        except OSError:
+            return
+        whole = new[: new.rfind(b"\n") + 1]
+        self._at += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
+            words = line.split(" ", 3)  # day, time, level, and the rest, from `run/python_job.py`
+            level = logging.getLevelNamesMapping().get(words[2]) if len(words) == 4 else None
+            if level is None:
+                LOG_OF_JOBS.info("%s", line)  # a further line of what came before
+            else:
+                LOG_OF_JOBS.log(level, "%s", words[3])
+
+
 class Listener:
     """A `Reporter` that hands events on, and logs them.
 
@@ -38,7 +66,10 @@ class Listener:
     submitted: what a scheduler was given; None: nothing yet.
     """
 
-    def __init__(self, on_event: Callable[[Event], object] | None) -> None:
+    def __init__(
+        self, on_event: Callable[[Event], object] | None, log_file: str | None = None
+    ) -> None:
+        self._logged = Logged(log_file) if log_file else None
         self.run: int | None = None
         self.summary: Summary | None = None
         self.submitted: Submitted | None = None
@@ -65,6 +96,8 @@ class Listener:
         """See `Reporter.event`."""
         from buildhpc.run.events import Tick
 
+        if self._logged is not None:
+            self._logged.relay()
         if isinstance(event, Tick):
             return
         _log(event)
@@ -76,6 +109,8 @@ class Listener:
         from buildhpc.show.report import summary_line
 
         self.summary = summary
+        if self._logged is not None:
+            self._logged.relay()
         LOG.info("run %d: %s", summary.run, summary_line(summary))
 
     def close(self) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from buildhpc.diagnostics import Collecting, HpcmakeError, Problem, Span
 from buildhpc.joblist.entries import Entries, Entry, Paths
-from buildhpc.joblist.functions import reference
+from buildhpc.joblist.functions import beside, reference
 from buildhpc.language.functions import OUTPUT_FLAGS
 from buildhpc.language.patterns import normal, pattern
 from buildhpc.language.shell import Slot, slots_of
@@ -143,9 +144,7 @@ class _Compiler:
         self._entries = entries
         self._found = found
         self._span = entry.place.span()
-        self._folder = os.path.dirname(os.path.relpath(entry.place.file))
-        if self._folder.startswith("..") or not os.path.isfile(entry.place.file):
-            self._folder = "."
+        self._folder = _folder_of(entry.place.file, os.getcwd())
 
     def rule(self, order: int, after: tuple[str, ...]) -> Rule:
         """The rule. Raises: HpcmakeError."""
@@ -155,7 +154,7 @@ class _Compiler:
             entry.name,
             self._span,
             order,
-            self._folder or ".",
+            self._folder,
             outputs=self._outputs(),
             inputs=self._inputs(),
             directives=self._directives(),
@@ -243,6 +242,13 @@ class _Compiler:
         for _, each in labelled:
             checked(name, each, span)
         return tuple(Value(span, label or None, _always(v), True) for label, v in labelled)
+
+
+@lru_cache(maxsize=256)
+def _folder_of(file: str, here: str) -> str:
+    """The folder of a file, where that is below the working folder; else that itself."""
+    path = beside(file, here)
+    return os.path.dirname(path) or "." if os.path.isfile(file) and path[:1] != "/" else "."
 
 
 def _class(name: object) -> str:

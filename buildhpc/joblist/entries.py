@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +15,9 @@ from buildhpc.messages import joblist as messages
 
 Paths: TypeAlias = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 Work: TypeAlias = str | Sequence[str] | Callable[..., object]
+# Set by a worker while it imports the file of its function.
+IMPORTING = "HPCMAKE_IMPORTING"
+
 Flag = Literal["temp", "protected", "directory", "touch", "nonempty", "atomic"]
 
 # What a job may be told to need, besides the directives that say what it is.
@@ -51,17 +56,24 @@ class Place:
     def span(self) -> Span:
         """The line, for messages."""
         import linecache
-        import os
 
-        lines = [line.rstrip("\n") for line in linecache.getlines(self.file)]
-        beside = os.path.relpath(self.file)
-        name = self.file if beside.startswith("..") else beside
+        linecache.checkcache(self.file)
+        lines = tuple(linecache.getlines(self.file))
+        source, starts = _source(self.file, os.getcwd(), lines)
         if self.line > len(lines):
-            return Span(Source(name, "\n" * (self.line - 1)), self.line - 1, self.line)
-        start = sum(len(line) + 1 for line in lines[: self.line - 1])
-        text = lines[self.line - 1]
+            return Span(Source(source.name, "\n" * (self.line - 1)), self.line - 1, self.line)
+        text, start = lines[self.line - 1], starts[self.line - 1]
         lead = len(text) - len(text.lstrip())
-        return Span(Source(name, "\n".join(lines)), start + lead, start + len(text.rstrip()))
+        return Span(source, start + lead, start + len(text.rstrip()))
+
+
+@functools.lru_cache(maxsize=8)
+def _source(file: str, here: str, lines: tuple[str, ...]) -> tuple[Source, list[int]]:
+    """The text of a file as messages show it, and where each of its lines begins."""
+    beside = os.path.relpath(file, here)
+    plain = [line.rstrip("\n") for line in lines]
+    starts = [0, *itertools.accumulate(len(line) + 1 for line in plain)]
+    return Source(file if beside.startswith("..") else beside, "\n".join(plain)), starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +181,7 @@ class Entries:
         if isinstance(work, functools.partial):
             arguments = {**work.keywords, **arguments}
             work = work if work.args else work.func
-        if callable(work):
+        if callable(work) and IMPORTING not in os.environ:
             from buildhpc.joblist.functions import check_call
 
             check_call(name, work, arguments, place)

@@ -12,7 +12,7 @@ from typing import Any
 
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.joblist.compile import compile_entries
-from buildhpc.joblist.entries import Entries, caller
+from buildhpc.joblist.entries import IMPORTING, Entries, caller
 from buildhpc.joblist.functions import LOADED
 from buildhpc.messages import joblist as messages
 from buildhpc.rules.load import World
@@ -20,8 +20,6 @@ from buildhpc.rules.model import Pipeline
 
 # The values of `--set` while a file is imported for its jobs; None: no file is.
 _SETTINGS: ContextVar[Mapping[str, Any] | None] = ContextVar("settings", default=None)
-# Set by workers while they import the file of a function.
-IMPORTING = "HPCMAKE_IMPORTING"
 
 
 def load_list(path: str, world: World, settings: Sequence[tuple[tuple[str, ...], Any]]) -> Pipeline:
