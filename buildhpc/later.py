@@ -14,7 +14,7 @@ from buildhpc.plan.choice import Choice
 from buildhpc.plan.graph import GraphBuilder
 from buildhpc.plan.growing import Growing
 from buildhpc.plan.judge import Judge
-from buildhpc.plan.model import JobGraph, Plan
+from buildhpc.plan.model import Job, JobGraph, Plan
 from buildhpc.plan.plan import make_plan
 from buildhpc.plan.stale import Evidence
 from buildhpc.plan.stamps import Record
@@ -63,12 +63,22 @@ def growing(
     return Growing(builder, judge, graph.maker, look, choice.omit)
 
 
-def judge_now(project: Project, choice: Choice, state: State) -> tuple[GraphBuilder, Judge]:
-    """What finds jobs and judges them by what there is at this moment."""
+def growing_now(
+    project: Project, choice: Choice, state: State, planned: Mapping[str, bool]
+) -> tuple[GraphBuilder, Judge, Growing, dict[str, Job]]:
+    """What lets a plan grow that was made by another process.
+
+    planned: name of a job of the plan -> whether it is still to run. Returns as well the graph
+    that grows: path -> its job.
+    """
     past = _Past(state)
     past.grows = True
     builder = project.builder(state)
-    return builder, _judge(project, builder, choice, past, ())
+    judge = _judge(project, builder, choice, past, ())
+    judge.planned = builder.given = planned
+    maker: dict[str, Job] = {}
+    graph = JobGraph((), maker, {}, (), ())
+    return builder, judge, growing(project, builder, judge, graph, choice), maker
 
 
 def _judge(

@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "disk",
         "joblist",
         "language",
+        "later",
         "plan",
         "project",
         "rules",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from buildhpc.commands.checks import check_files, check_known, check_protected, check_values
+from buildhpc.commands.checks import check_files, check_protected, check_values
 from buildhpc.commands.cluster_plan import PlanLines
 from buildhpc.commands.common import command_line, warn
 from buildhpc.commands.follow_run import Follower
+from buildhpc.commands.grow_run import later_of
 from buildhpc.commands.leftovers import take_over
 from buildhpc.commands.moving import advance_of, clusters_of, describer_of, options_of
 from buildhpc.commands.work import to_claim
@@ -23,7 +25,7 @@ from buildhpc.show.text import nothing_to_do
 from buildhpc.state import cluster_runs
 from buildhpc.state.claims import Claimed
 from buildhpc.state.database import State, open_state
-from buildhpc.state.plan_file import write_plan
+from buildhpc.state.plan_file import Open, write_plan
 from buildhpc.state.recorder import RunInfo
 
 
@@ -35,7 +37,7 @@ class ClusterSession:
         self._project = project
         self._choice = choice
         self._state: State = open_state(Path.cwd(), warn)
-        self._options = options_of(args, project.pipefile)
+        self._options = options_of(args, project.pipefile, choice)
         self._clusters = clusters_of(self._options)
         self._run = 0
 
@@ -71,8 +73,14 @@ class ClusterSession:
         """Write the plan down, then claim its jobs."""
         describer = describer_of(self._run, self._project.pipeline)
         recipes = Recipes(self._project.pipeline)
-        lines = PlanLines(plan, graph, evidence, describer, recipes, self._clusters)
-        write_plan(self._state.home, self._run, list(lines.lines(self._args.retries)))
+        later = later_of(plan.steps, graph)
+        waiting = {each.job for each in later}
+        first = replace(
+            plan, steps=tuple(each for each in plan.steps if each.job.name not in waiting)
+        )
+        lines = PlanLines(first, graph, evidence, describer, recipes, self._clusters)
+        made = list(lines.lines(self._args.retries))
+        write_plan(self._state.home, self._run, made, Open(later, graph.targets))
         jobs = [to_claim(step.job) for step in plan.steps]
         claimed = cluster_runs.open_run(self._state, self._run, jobs, seen)
         take_over(self._state, claimed.dead, self._run)
@@ -87,7 +95,6 @@ class ClusterSession:
 
     def _check(self, graph: JobGraph, plan: Plan) -> None:
         """What would go wrong for sure is said before anything runs. Raises: HpcmakeError."""
-        check_known(graph)
         check_protected(plan, unprotect=self._args.unprotect)
         describer = describer_of(self._run, self._project.pipeline)
         check_values(plan, self._project.pipeline, describer)

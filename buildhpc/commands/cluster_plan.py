@@ -26,10 +26,7 @@ _OF_ATTEMPT = ("attempt", "token")
 
 
 class PlanLines:
-    """Makes the lines of a plan.
-
-    alias: the cluster of rules that name none. retries: instead of what rules say.
-    """
+    """Makes the lines of a plan."""
 
     def __init__(
         self,
@@ -46,11 +43,20 @@ class PlanLines:
         self._describer = describer
         self._recipes = recipes
         self._clusters = clusters
-        self._numbers = {step.job.name: number for number, step in enumerate(plan.steps)}
+        self._numbers: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        self.behind({})
         self._targets = frozenset(graph.targets)
         self._replaced = frozenset(plan.replaced)
         self._read = frozenset(path for step in plan.steps for path in step.job.inputs)
         self._unneeded: set[str] = set()
+
+    def behind(self, before: Mapping[str, int]) -> None:
+        """Let the lines come behind others. before: name of a job -> number of its line."""
+        self._numbers = dict(before)
+        for number, step in enumerate(self._plan.steps, len(before)):
+            self._numbers[step.job.name] = number
+        self._names = {number: name for name, number in self._numbers.items()}
 
     def lines(self, retries: int | None) -> Iterator[dict[str, Any]]:
         """A line for each job, as `state.plan_file.write_plan` takes them.
@@ -83,10 +89,7 @@ class PlanLines:
             "temp": sorted(job.temp - self._targets),
             "uses_temp": self._temps(job),
             "attempts": self._attempts(job, site, max(tries.values(), default=0)),
-            "needs": [
-                [number, self._plan.steps[number].job.name, paths]
-                for number, paths in makers.items()
-            ],
+            "needs": [[number, self._names[number], paths] for number, paths in makers.items()],
             "recipe": digest_of(text),
             "text": text,
             "content": self._content(job),

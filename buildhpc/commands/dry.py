@@ -6,10 +6,10 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from buildhpc.plan.model import JobGraph, Plan, Step
+from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.show.text import columns, nothing_to_do, painter
 
 # What a kind of reason means where jobs have different ones.
@@ -32,7 +32,7 @@ _KINDS = {
 
 def show_plan(args: argparse.Namespace, graph: JobGraph, plan: Plan) -> int:
     """Print the plan: a line a rule in the order of running, with `-v` a line a job."""
-    awaited = checkpoints(graph)
+    awaited = checkpoints(graph.jobs)
     plan = replace(plan, steps=tuple(step for step in plan.steps if step.job.acts))
     if args.json:
         _as_json(plan, awaited)
@@ -42,10 +42,10 @@ def show_plan(args: argparse.Namespace, graph: JobGraph, plan: Plan) -> int:
     return 0
 
 
-def checkpoints(graph: JobGraph) -> list[str]:
-    """The rules of the checkpoints that have to run before all jobs are known."""
-    makers = [graph.maker[path] for job in graph.jobs for path in job.awaits]
-    return list(dict.fromkeys(maker.rule.name for maker in makers))
+def checkpoints(jobs: Iterable[Job]) -> list[str]:
+    """The checkpoints that have to run before all that these jobs need is known."""
+    names = [name.name for job in jobs if job.awaits for name in job.rule.awaits]
+    return list(dict.fromkeys(names))
 
 
 def and_more(awaited: Sequence[str]) -> str:

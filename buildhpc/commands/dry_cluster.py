@@ -8,8 +8,10 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
+from buildhpc.commands.grow_run import later_of
 from buildhpc.commands.sketching import (
     Planned,
     clusters_for,
@@ -62,7 +64,11 @@ def _sketched(
     """The first submissions of a plan, and how many of its jobs come later."""
     clusters = clusters_for(args.cluster, args.cluster_option)
     clusters.site(args.cluster)
-    jobs = as_planned(plan_lines(project, planned, clusters).lines(args.retries))
+    graph, evidence, plan = planned
+    waiting = {each.job for each in later_of(plan.steps, graph)}
+    known = tuple(step for step in plan.steps if step.job.name not in waiting)
+    lines = plan_lines(project, (graph, evidence, replace(plan, steps=known)), clusters)
+    jobs = as_planned(lines.lines(args.retries))
     first = choose_first(jobs, lambda alias: room_of(clusters, alias))
     made = drafts_of(clusters, tries_of(jobs, first))
     slice_ = here(".hpcmake", "run-N", "slice-S")

@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from buildhpc.commands.common import note, warn
+from buildhpc.commands.dry import and_more, checkpoints
 from buildhpc.commands.leftovers import run_folder
 from buildhpc.commands.moving import describer_of, unwatched, watched
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
-from buildhpc.plan.model import Plan
+from buildhpc.plan import model
+from buildhpc.plan.model import Job, Plan, Reason
+from buildhpc.plan.plan import counted
 from buildhpc.rules.model import Pipeline
 from buildhpc.run.advance import Advance
 from buildhpc.run.events import Ended, Event, Skipped, Started, Tick, Unneeded
@@ -25,7 +28,7 @@ from buildhpc.show.report import FailedJob, Reporter, Summary, failure_text, rep
 from buildhpc.state import cluster_runs, receipts
 from buildhpc.state.cluster_runs import Standing
 from buildhpc.state.database import State
-from buildhpc.state.plan_file import PlannedJob, read_plan
+from buildhpc.state.plan_file import PlannedJob, plan_stamp, read_plan
 from buildhpc.state.queries import AttemptRow, last_attempts, log_text
 
 _GLANCE_S = 1.0
@@ -56,9 +59,11 @@ class Follower:
         self._advance = advance
         advance.on_wait(self._warn_once)
         self._pipeline = pipeline
-        self._planned: list[PlannedJob] = read_plan(state.home, run)
-        self._names = [planned.job for planned in self._planned]
-        self._seen: list[Standing] = [Standing("waiting")] * len(self._planned)
+        self._planned: dict[str, PlannedJob] = {}
+        self._stamp = (0, 0)
+        self._jobs: list[Job] = [step.job for step in plan.steps]
+        self._seen: list[Standing] = [Standing("waiting")] * len(plan.steps)
+        self._read_plan()
         self._failed: list[FailedJob] = []
         self._counts = dict.fromkeys(("done", "failed", "skipped", "unneeded", "theirs"), 0)
         self._left: int | None = None
@@ -67,17 +72,36 @@ class Follower:
         self._look_s = self._generation_s = 0.0
         self._generation = b""
 
+    def _read_plan(self) -> list[model.Step]:
+        """Read the plan if it has grown; the steps that are new."""
+        stamp = plan_stamp(self._state.home, self._run)
+        if stamp == self._stamp or stamp == (0, 0):
+            return []
+        self._stamp = stamp
+        known = {job.name for job in self._jobs}
+        self._planned = {each.job: each for each in read_plan(self._state.home, self._run)}
+        new = [
+            _job_of(each, self._pipeline)
+            for name, each in self._planned.items()
+            if name not in known
+        ]
+        self._jobs += new
+        self._seen += [Standing("waiting")] * len(new)
+        text = "a checkpoint has run"
+        return [model.Step(job, Reason("checkpoint", text), ()) for job in new]
+
     def detach(self) -> int:
         """Submit what can be, and leave. Returns the exit code."""
         step = self._first_step()
         refused = [text for (run, _), text in step.refused.items() if run == self._run]
         if not self._args.quiet:
+            more = and_more(checkpoints(self._jobs))
             print(
-                f"run {self._run}: {step.submitted:,} of {len(self._plan.steps):,} jobs submitted;"
-                " `hpcmake status` tells how they are"
+                f"run {self._run}: {step.submitted:,} of {counted(self._jobs):,} jobs submitted"
+                f"{more}; `hpcmake status` tells how they are"
             )
         if (program := getattr(self._args, "reporter", None)) is not None:
-            program.detached(self._run, len(self._plan.steps), step.submitted, refused)
+            program.detached(self._run, counted(self._jobs), step.submitted, refused)
         for text in refused[:3]:
             note(f"refused: {text}")
         return 1 if refused else 0
@@ -174,16 +198,19 @@ class Follower:
 
     def _tell(self, reporter: Reporter) -> None:
         """Tell what became of jobs since the last time, whoever wrote it down."""
-        now = cluster_runs.standings(self._state, self._run, self._names)
+        if more := self._read_plan():
+            reporter.more(more)
+        every = [job.name for job in self._jobs]
+        now = cluster_runs.standings(self._state, self._run, every)
         changed = [
             number
             for number, (old, new) in enumerate(zip(self._seen, now, strict=True))
             if old != new
         ]
-        names = [self._names[number] for number in changed]
+        names = [every[number] for number in changed]
         attempts = last_attempts(self._state, self._run, names)
         for number in changed:
-            name = self._names[number]
+            name = every[number]
             if now[number].state == "done" and name in self._theirs and name not in attempts:
                 self._counts["theirs"] += 1
                 reporter.theirs_done(name)
@@ -196,8 +223,10 @@ class Follower:
         self, number: int, old: Standing, new: Standing, attempts: Mapping[str, AttemptRow]
     ) -> Iterator[Event]:
         """What happened to a job between two looks."""
-        name = self._names[number]
+        name, acts = self._jobs[number].name, self._jobs[number].acts
         attempt = attempts.get(name)
+        if not acts and new.state in ("done", "skipped"):
+            return  # it only names what others make
         if new.state == "skipped":
             self._counts["skipped"] += 1
             yield Skipped(name, self._because(name))
@@ -216,7 +245,7 @@ class Follower:
             yield self._ended(number, new, None)
 
     def _ended(self, number: int, new: Standing, attempt: AttemptRow | None) -> Event:
-        name = self._names[number]
+        name = self._jobs[number].name
         spec = self._spec(number, attempt)
         if attempt is None:
             outcome = Outcome(new.state, "submit", message=self._because(name))
@@ -228,7 +257,7 @@ class Follower:
         elif not retry:
             self._counts["failed"] += 1
             lines = self._last_lines(attempt)
-            self._failed.append(FailedJob(self._plan.steps[number].job, spec, outcome, lines))
+            self._failed.append(FailedJob(self._jobs[number], spec, outcome, lines))
         return Ended(name, spec, outcome, retry)
 
     def _last_lines(self, attempt: AttemptRow | None) -> tuple[str, ...]:
@@ -240,12 +269,13 @@ class Follower:
         return cluster_runs.failure(self._state, name).removeprefix("needs: ")
 
     def _spec(self, number: int, attempt: AttemptRow | None) -> JobSpec:
-        values = self._planned[number].attempt(attempt.number if attempt else 1)
+        planned = self._planned.get(self._jobs[number].name)
+        values = planned.attempt(attempt.number if attempt else 1) if planned else None
         if values is not None:
             return JobSpec.from_values(values["spec"])
         from buildhpc.run.spec import Recipe
 
-        job = self._plan.steps[number].job
+        job = self._jobs[number]
         return JobSpec(job.name, job.rule.task, 1, tuple(job.inputs), (), Recipe("none"))
 
     def _say_left(self) -> int:
@@ -266,7 +296,7 @@ class Follower:
             run=self._run,
             status="failed" if failed else "done",
             counts=self._counts,
-            total=len(self._plan.steps),
+            total=counted(self._jobs),
             wall_s=wall_s,
             failed=tuple(self._failed),
             edited=self._plan.edited,
@@ -288,6 +318,13 @@ class Follower:
         run_handlers(self._pipeline, event, {"run": self._run, "log": str(log), "failed": names})
         log.unlink()
         os.rmdir(folder)
+
+
+def _job_of(planned: PlannedJob, pipeline: Pipeline) -> Job:
+    """The job of a line that was written since the run began."""
+    details = planned.details()
+    rule, values = pipeline.rules[planned.rule], tuple(details["wildcards"].values())
+    return Job(rule, values, tuple(details["outputs"]), ())
 
 
 def _outcome(attempt: AttemptRow) -> Outcome:

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,13 @@ PATIENCE_S = 300.0
 HASTE_S = 60.0
 
 
-def options_of(args: argparse.Namespace, pipefile: str) -> dict[str, Any]:
-    """What a run keeps of its options, for whoever takes it on."""
+def options_of(
+    args: argparse.Namespace, pipefile: str, choice: Choice | None = None
+) -> dict[str, Any]:
+    """What a run keeps of its options, for whoever takes it on.
+
+    choice: what was asked for, for who plans what hangs on checkpoints.
+    """
     return {
         "cluster": args.cluster,
         "cluster_options": args.cluster_option,
@@ -40,6 +46,9 @@ def options_of(args: argparse.Namespace, pipefile: str) -> dict[str, Any]:
         "set": args.set,
         "latency_s": args.latency,
         "keep_incomplete": args.keep_incomplete,
+        "choice": asdict(choice) if choice else {},
+        "retries": getattr(args, "retries", None),
+        "unprotect": getattr(args, "unprotect", False),
     }
 
 
@@ -61,7 +70,15 @@ def advance_of(
         return own is not None and run not in own and is_watched(state, run)
 
     late = _Late(state, clusters)
-    return Advance(state, clusters, partial(_conduct, state), late, remove_files, left)
+    advance = Advance(state, clusters, partial(_conduct, state), late, remove_files, left)
+    advance.grow = partial(_grow, state, clusters)
+    return advance
+
+
+def _grow(state: State, clusters: Clusters, run: int, names: Sequence[str]) -> Mapping[str, str]:
+    from buildhpc.commands.grow_run import Growth
+
+    return Growth(state, clusters, describer_of)(run, names)
 
 
 def describer_of(run: int, pipeline: Any) -> Describer:

@@ -37,8 +37,8 @@ class GraphBuilder:
     made_before: whether a job made this path once: then it is no source, though its rule
         cannot make it any more.
     names: folder -> names in it, for messages.
-    ran: whether the job of a checkpoint needs not run any more. order: the jobs found so far,
-    each after all that it needs.
+    ran: whether the job of a checkpoint needs not run any more. given: the names of jobs at
+    which to stop. order: the jobs found so far, each after all that it needs.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class GraphBuilder:
         self._names = names
         self._index = PatternIndex(pipeline.rules.values())
         self._maker = JobMaker(pipeline, exists)
+        self.given: Container[str] = ()
         self.ran: Callable[[Job], bool] = lambda _: False
         self.order: list[Job] = []
         self._known: dict[str, Job | Failure | str] = {}
@@ -159,8 +160,8 @@ class GraphBuilder:
                 if not self._begin(frame, stack):
                     stack.pop()
                     self._close(frame, stack)
-            elif self._have_inputs(job, frame, stack):
-                if job.awaits and self._learned(job):
+            elif job.name in self.given or self._have_inputs(job, frame, stack):
+                if job.awaits and job.name not in self.given and self._learned(job):
                     frame.at = 0
                 elif frame.simple:
                     stack.pop()
@@ -206,7 +207,8 @@ class GraphBuilder:
         Raises: HpcmakeError; call `forget` then.
         """
         begin = len(self.order)
-        self._maker.settle(job)
+        if job.rule.awaits:
+            self._maker.settle(job)
         own = job.outputs[0] if job.outputs else stand_in(job.rule.name)
         for path in job.inputs:
             if path not in self._known and (frame := self._open(path)) is not None:
@@ -219,7 +221,7 @@ class GraphBuilder:
         todo = [job]
         while todo:
             for path in todo.pop().inputs:
-                maker = self._known[path]
+                maker = self._known.get(path)
                 if isinstance(maker, Job) and maker in new and maker not in needed:
                     needed.add(maker)
                     todo.append(maker)
@@ -252,12 +254,13 @@ class GraphBuilder:
                 del self._known[path]
         self._hopeless.clear()
 
-    def know(self, jobs: Iterable[Job]) -> None:
-        """Take jobs as found, without a look at what they need."""
-        for job in jobs:
-            self._known.update(dict.fromkeys(job.outputs, job))
-            self._shared[job.rule.order, job.values] = job
-            self._done.add(job)
+    def know(self, rule: Rule, values: tuple[str, ...]) -> Job:
+        """A job that is taken as found, without a look at what it needs."""
+        job = self._maker.make(rule, values)
+        self._known.update(dict.fromkeys(job.outputs, job))
+        self._shared[rule.order, values] = job
+        self._done.add(job)
+        return job
 
     def _begin(self, frame: Frame, stack: list[Frame]) -> bool:
         """Begin with the next candidate worth a try; False when there is none."""

@@ -106,7 +106,8 @@ class Growing:
         self._waits.pop(job, None)
         begin, after = len(self._builder.order), job.awaits
         try:
-            new = dict.fromkeys(self._builder.grow(job))
+            found = self._builder.grow(job)
+            new = dict.fromkeys(each for each in found if each.name not in self._judge.planned)
             self._judge.catch_up()
             self._check(job, new)
         except HpcmakeError as error:

@@ -19,6 +19,7 @@ class Judge:
     evidence: its `records` and `makers` are what `fetch` and this fill.
     fetch: names of jobs that are new -> their records as they are now.
     doubted: names of checkpoints that will run, whatever seems.
+    planned: name of a job that is planned already -> whether it is still to run.
     """
 
     def __init__(
@@ -27,7 +28,9 @@ class Judge:
         evidence: Evidence,
         fetch: Callable[[Sequence[str]], Mapping[str, Record]],
         doubted: Container[str] = (),
+        planned: Mapping[str, bool] | None = None,
     ) -> None:
+        self.planned = planned or {}
         self.reasons: dict[Job, Reason] = {}
         self.relied: set[Job] = set()
         self.evidence = evidence
@@ -62,6 +65,10 @@ class Judge:
         """Why a job must run, None when it need not."""
         self.reasons.pop(job, None)
         self._makers.update(dict.fromkeys(job.outputs, job))
+        if job.name in self.planned:
+            if self.planned[job.name]:
+                self.reasons[job] = Reason("upstream")
+            return self.reasons.get(job)
         path = next((p for p in job.inputs if p not in job.ancient and self._coming(p)), None)
         maker = self._builder.maker(path) if path is not None else None
         reason = stale(job, self.evidence, path, maker.name if maker else None)

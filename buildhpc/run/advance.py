@@ -21,16 +21,18 @@ from buildhpc.plan.window import Waiting, choose, stranded
 from buildhpc.run.asks import Try
 from buildhpc.run.cancelling import cancel
 from buildhpc.run.clusters import Clusters
+from buildhpc.run.later import as_waiting, look, mark_more
 from buildhpc.run.looking import Looking, Step, go_on_mark
 from buildhpc.run.places import free_places, go_on_prefix
 from buildhpc.run.slices import drafts, shape_of
 from buildhpc.run.submitter import Conduct, Report, Submitter
+from buildhpc.run.tidying import spent_files
 from buildhpc.state import cluster_runs, parts, submissions
 from buildhpc.state.claims import JobToClaim, has_others
 from buildhpc.state.cluster_runs import Standing
 from buildhpc.state.database import State
 from buildhpc.state.flights import InFlight
-from buildhpc.state.plan_file import PlannedJob, plan_stamp, read_plan
+from buildhpc.state.plan_file import PlannedJob, plan_stamp, read_later, read_plan
 
 # A cluster that took no more jobs is asked again after so long.
 _FULL_S = 30.0
@@ -47,12 +49,14 @@ class _Run:
     """A run that goes on, as it stands at this moment.
 
     standings: of the jobs, in the order of the plan. flights: number of a job -> its attempt.
+    later: the jobs that hang on checkpoints.
     """
 
     id: int
     plan: Sequence[PlannedJob]
     standings: list[Standing]
     flights: dict[int, InFlight]
+    later: Sequence[PlannedJob] = ()
 
     def numbers(self, *states: str) -> list[int]:
         """The jobs in one of the states."""
@@ -63,7 +67,8 @@ class Advance:
     """Takes the runs of a folder on, step by step; remembers what it saw from step to step.
 
     conduct: of a run. late: what an attempt runs and asks for, where that hangs on files that
-    were not there when its run began. remove: removes temp files. left: whether a run is left to
+    were not there when its run began. remove: removes temp files. grow: plans jobs of a run whose
+    checkpoints have run; those that cannot be, with the reason. left: whether a run is left to
     somebody else, who is there.
     """
 
@@ -90,6 +95,7 @@ class Advance:
         self._takes: dict[str, tuple[int, float]] = {}
         self._tidied: dict[int, int] = {}
         self._crowded = False
+        self.grow: Callable[[int, Sequence[str]], Mapping[str, str]] = lambda _, __: {}
         # The generation of the state at which nothing was left to be done.
         self._rests_at = b""
 
@@ -146,24 +152,39 @@ class Advance:
         there = plan_stamp(self._state.home, id_) != (0, 0)
         if not there and not cluster_runs.has_jobs(self._state, id_):
             return True  # it is about to begin
-        plan = self._plan(id_)
         untold = parts.end_spawned(self._state, id_)
-        self._settle(id_, plan, step)
+        plan, later = self._grown(id_, step)
         if parts.resume(self._state, id_, plan):
             plan = self._plan(id_)
         run = self._standing(id_, plan)
+        run.later = later
         self._claim_free(run)
         self._bring_back(run)
         while self._submit(run, step):
             run = self._standing(id_, plan)
+            run.later = later
         self._tidy(run)
-        if run.numbers("foreign", "free"):
+        if run.numbers("foreign", "free") or later:
             return False
         if (status := cluster_runs.end_run_if_over(self._state, id_)) is not None:
             step.over[id_] = status
             self._looking.look_for_strays(id_)
             self._plans.pop(id_, None)
         return not (untold or run.numbers("waiting"))
+
+    def _grown(self, id_: int, step: Step) -> tuple[Sequence[PlannedJob], Sequence[PlannedJob]]:
+        """The plan of a run, and what hangs on checkpoints that have yet to run."""
+        tried: set[str] = set()
+        while True:
+            plan, later = self._plan(id_), read_later(self._state.home, id_).jobs
+            self._settle(id_, [*plan, *as_waiting(plan, later)], step)
+            left, ready = look(self._state, id_, plan, later) if later else ([], [])
+            if tried.issuperset(ready):
+                return plan, left
+            tried.update(ready)
+            failed = self.grow(id_, ready)
+            if failed:
+                cluster_runs.refuse(self._state, id_, failed, "launch")
 
     def _settle(self, id_: int, plan: Sequence[PlannedJob], step: Step) -> None:
         """Give up what needs a job that did not end well."""
@@ -239,10 +260,10 @@ class Advance:
             tries = self._tries(run, chosen, step)
             left = {each.number for each in waiting} - set(chosen)
             again = self._submit_chosen(run, tries, left, seen, step)
-        more = len(waiting) > len(chosen) or bool(run.numbers("foreign"))
+        more = len(waiting) > len(chosen) or bool(run.numbers("foreign") or run.later)
         self._crowded = bool(waiting) and not chosen and not run.flights
         if not again:
-            self._mark_more(run.id, more)
+            mark_more(self._state, run.id, more=more)
             self._ensure_go_on(run, more)
         return again
 
@@ -302,7 +323,8 @@ class Advance:
         """
         again = False
         done = frozenset(run.numbers("done"))
-        needed = {each for number in left for each in run.plan[number].after}
+        waiting = [*(run.plan[number] for number in left), *run.later]
+        needed = {each for job in waiting for each in job.after}
         submitter = Submitter(self._state, self._clusters, run.id, self._conduct(run.id))
         for alias in sorted({each.planned.cluster for each in tries.values()}):
             own = {n: each for n, each in tries.items() if each.planned.cluster == alias}
@@ -348,16 +370,6 @@ class Advance:
             step.refused.update({(run.id, number): text for number, text in why.items()})
             self._settle(run.id, run.plan, step)
 
-    def _mark_more(self, run: int, more: bool) -> None:
-        """Tell the runners whether somebody waits for hpcmake itself."""
-        path = os.path.join(self._state.home, f"run-{run}", "more")
-        with suppress(OSError):
-            if more:
-                with open(path, "a", encoding="ascii"):
-                    return
-            elif os.path.exists(path):
-                os.unlink(path)
-
     def _ensure_go_on(self, run: _Run, more: bool) -> None:
         """Have one small job in a queue that takes the run on, where that may be needed."""
         flights = submissions.in_flight(self._state, run.id)
@@ -376,21 +388,9 @@ class Advance:
     def _tidy(self, run: _Run) -> None:
         """Remove temp files that no job of the run needs any more, unless others are at work."""
         done = frozenset(run.numbers("done"))
-        if self._tidied.get(run.id) == len(done):
+        if run.later or self._tidied.get(run.id) == len(done):
             return
-        users: dict[str, set[int]] = {}
-        makers: dict[str, int | None] = {}
-        for planned in run.plan:
-            makers.update(dict.fromkeys(planned.temp, planned.number))
-            for maker, path in planned.uses_temp:
-                users.setdefault(path, set()).add(planned.number)
-                makers.setdefault(path, maker)
-        free = [
-            path
-            for path, maker in makers.items()
-            if (maker is None or maker in done) and users.get(path, set()) <= done
-        ]
-        free = [path for path in free if os.path.lexists(path)]
+        free = spent_files(run.plan, done)
         if free:
             if self._state.read(partial(has_others, run=run.id)):
                 return

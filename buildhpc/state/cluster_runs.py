@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from buildhpc.plan.stamps import Record
 from buildhpc.plan.window import hopeless
 from buildhpc.state import claims, parts
 from buildhpc.state.claims import Claimed, JobToClaim
 from buildhpc.state.flights import InFlight, close_spent, flights_of, withdraw
-from buildhpc.state.records import MANY, chunks
+from buildhpc.state.records import MANY, chunks, pack
 from buildhpc.state.rows import Change, Row, clean, write_changes
 from buildhpc.state.runs import begin, count_undone, finish, open_runs
 from buildhpc.state.snapshot import change_counter
@@ -229,7 +230,7 @@ def _stop(connection: Connection, state: State, run: int, changes: Mapping[str, 
     return Stopped(dict.fromkeys(going, ""), spent, running)
 
 
-def refuse(state: State, run: int, texts: Mapping[str, str]) -> None:
+def refuse(state: State, run: int, texts: Mapping[str, str], failure: str = "submit") -> None:
     """Let waiting jobs fail, since no scheduler takes them; texts: job -> why."""
     with state.transaction() as connection:
         found = _rows(connection, list(texts))
@@ -240,15 +241,29 @@ def refuse(state: State, run: int, texts: Mapping[str, str]) -> None:
         attempts, changes = [], []
         for id_, (name, row) in enumerate(rows.items(), first):
             text, tried = clean(texts[name]), row.number if row.run == run else 0
-            attempts.append((id_, row.id, run, (tried or 0) + 1, text, state.now_s()))
-            changes.append(Row(name, row.id, Change("failed", f"submit: {text}"), id_))
+            attempts.append((id_, row.id, run, (tried or 0) + 1, failure, text, state.now_s()))
+            changes.append(Row(name, row.id, Change("failed", f"{failure}: {text}"), id_))
         connection.executemany(
             "INSERT INTO attempt (id, job, run, number, state, failure, message, ended_s, told,"
-            " command) VALUES (?, ?, ?, ?, 'failed', 'submit', ?, ?, 'submit', '')",
+            " command) VALUES (?, ?, ?, ?, 'failed', ?, ?, ?, 'submit', '')",
             attempts,
         )
         write_changes(connection, run, change_counter(state.found), changes)
         count_undone(connection, run, len(changes))
+
+
+def let_be(state: State, run: int, names: Iterable[str]) -> None:
+    """Give back jobs of a run that turned out to need nothing; those without a file are done."""
+    nothing = Change("done", "", pack(Record("done", "", "", (), (), (), (), {})))
+    with state.transaction() as connection:
+        rows = _rows(connection, list(names))
+        mine = {name: row for name, row in rows.items() if row.claim == run}
+        changes = [Row(name, row.id, nothing) for name, row in mine.items() if row.state != "done"]
+        write_changes(connection, run, change_counter(state.found), changes)
+        connection.executemany(
+            "UPDATE job SET claim = NULL WHERE id = ? AND claim = ?",
+            [(row.id, run) for row in mine.values()],
+        )
 
 
 def retry(state: State, run: int, names: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from buildhpc.diagnostics import HpcmakeError
@@ -75,28 +75,70 @@ class PlannedJob:
         return attempts <= self.retries.get(failure, self.retries.get("", 0))
 
 
+class Later(NamedTuple):
+    """A job whose line is written once more is known.
+
+    runs: checkpoints that have to be done first. known: jobs whose lines have to be written.
+    """
+
+    job: str
+    rule: str
+    wildcards: Mapping[str, str]
+    runs: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+
+
+class Open(NamedTuple):
+    """What of a plan is known later. jobs: each after those it needs. targets: asked for."""
+
+    jobs: Sequence[Later] = ()
+    targets: Sequence[str] = ()
+
+
 def plan_path(home: Path, run: int) -> Path:
     """Where the plan of a run is; `home`: the folder of the state."""
     return home / f"run-{run}" / "plan.jsonl"
 
 
-def write_plan(home: Path, run: int, jobs: Iterable[Mapping[str, Any]]) -> None:
+def write_plan(
+    home: Path, run: int, jobs: Iterable[Mapping[str, Any]], later: Open | None = None
+) -> None:
     """Write the plan of a run, as a whole or not at all; it is safe when this returns.
 
     jobs: line by line, `attempts` and what else is there. Raises: OSError.
     """
-    _write(home, run, [_line(job) for job in jobs])
+    _write(home, run, [_line(job) for job in jobs], later)
 
 
-def extend_plan(home: Path, run: int, jobs: Iterable[Mapping[str, Any]]) -> None:
+def extend_plan(
+    home: Path, run: int, jobs: Iterable[Mapping[str, Any]], later: Open | None = None
+) -> None:
     """Add jobs to the plan of a run; the caller holds the lock of the state.
 
+    later: what is known later from now on; None: what it was.
     Raises: OSError; messages.plan_missing, plan_damaged.
     """
     before = read_plan(home, run)
+    later = later or read_later(home, run)
     lines = plan_path(home, run).read_bytes().splitlines(keepends=True)[1:]
     assert len(lines) == len(before)
-    _write(home, run, [*lines, *map(_line, jobs)])
+    _write(home, run, [*lines, *map(_line, jobs)], later)
+
+
+def read_later(home: Path, run: int) -> Open:
+    """What of a plan is known later. Raises: as `read_plan`."""
+    path = plan_path(home, run)
+    try:
+        with path.open("rb") as file:
+            found = _head(file.readline(), run).get("later")
+        if found is None:
+            return Open()
+        jobs = [Later(*each[:3], *map(tuple, each[3:])) for each in found["jobs"]]
+        return Open(jobs, found["targets"])
+    except OSError as error:
+        raise _missing(path, run, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HpcmakeError(messages.plan_damaged(path, run, str(error))) from error
 
 
 def plan_stamp(home: Path, run: int) -> tuple[int, int]:
@@ -108,9 +150,12 @@ def plan_stamp(home: Path, run: int) -> tuple[int, int]:
     return status.st_ino, status.st_size
 
 
-def _write(home: Path, run: int, lines: Sequence[bytes]) -> None:
+def _write(home: Path, run: int, lines: Sequence[bytes], later: Open | None) -> None:
     body = b"".join(lines)
-    head = {"version": VERSION, "run": run, "crc": crc32(body), "lengths": [*map(len, lines)]}
+    lengths = [*map(len, lines)]
+    head: dict[str, Any] = {"version": VERSION, "run": run, "crc": crc32(body), "lengths": lengths}
+    if later is not None and later.jobs:
+        head["later"] = later._asdict()
     path = plan_path(home, run)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".plan-{os.getpid()}")
