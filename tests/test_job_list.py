@@ -302,6 +302,27 @@ def test_an_edge_to_a_job_with_outputs_is_one_by_its_files(pipe: Pipe) -> None:
     assert "b: `a` will be made anew" in stale
 
 
+def test_names_in_commands_are_those_of_shell_blocks(pipe: Pipe) -> None:
+    text = HEAD + (
+        "jobs.add('a', 'cat {input:file} | wc -l > {output}; echo {{x}} ${HOME:+y}',"
+        " inputs=['in 1', 'in 2'], outputs='out a')\n"
+    )
+    pipe.write("in 1")
+    pipe.write("in 2")
+    pipe.write("pipeline.py", text)
+    pipe.check("-f pipeline.py")
+    assert pipe.read("out a") == "2\n"
+    assert pipe.check("logs a").out == "{x} y\n"
+    pipe.write("pipeline.py", text.replace("jobs.add(", "jobs.add( "))  # it says the same
+    assert pipe.check("-f pipeline.py").out == "nothing to do: the job is fresh\n"
+    pipe.write("pipeline.py", text.replace("{{x}}", "{inptu}"))
+    told = pipe.check("-f pipeline.py", code=2).err
+    place = "command of job `a`:1:43"
+    assert f"--> {place}" in told
+    assert "                   ^^^^^^^" in told
+    assert "= note: the job is added here\n  --> pipeline.py:4:1\n" in told
+
+
 def test_settings_reach_the_file_that_builds_the_list(pipe: Pipe) -> None:
     pipe.write(
         "pipeline.py",

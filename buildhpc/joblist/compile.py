@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
-from buildhpc.diagnostics import Collecting, HpcmakeError, Problem, Span
+from buildhpc.diagnostics import Collecting, HpcmakeError, Note, Problem, Source, Span
 from buildhpc.joblist.entries import Entries, Entry, Paths
 from buildhpc.joblist.functions import beside, reference
 from buildhpc.language.functions import OUTPUT_FLAGS
@@ -172,19 +173,26 @@ class _Compiler:
             work = shlex.join(work)
         if not isinstance(work, str) or not work.strip():
             raise messages.bad_work(name, self._span)
-        parts = slots_of(f"{work.rstrip()}\n", lambda _start, _end: self._span)
+        parts = self._slots(f"{work.rstrip()}\n")
         known = {part.field.name for part in parts if isinstance(part, Slot)}
         if self._entry.arguments and "args" not in known:
-            parts = slots_of(f"{work.rstrip()} {{args}}\n", lambda _start, _end: self._span)
+            parts = self._slots(f"{work.rstrip()} {{args}}\n")
         self._check_slots(parts)
         return RecipeCode("shell", self._span, parts=tuple(parts))
+
+    def _slots(self, text: str) -> list[str | Slot]:
+        """A command with its names; their places are in the command itself."""
+        source = Source(f"command of job `{self._entry.name}`", text)
+        return slots_of(text, partial(Span, source))
 
     def _check_slots(self, parts: Sequence[str | Slot]) -> None:
         known = _NAMES | self._entry.directives.keys()
         for part in parts:
             if isinstance(part, Slot) and part.field.name not in known:
                 field = part.field
-                raise unknown_in_block(field.name, field.written[1:-1], self._span, known)
+                error = unknown_in_block(field.name, field.written[1:-1], field.span, known)
+                added = Note("note", "the job is added here", self._span)
+                raise HpcmakeError([replace(p, notes=(*p.notes, added)) for p in error.problems])
 
     def _outputs(self) -> tuple[Output, ...]:
         made = []

@@ -68,7 +68,8 @@ def _imported(path: str, code: bytes, values: Mapping[str, Any]) -> ModuleType:
             if frame.filename == module.__file__
         ]
         line = error.lineno if isinstance(error, SyntaxError) else own[-1] if own else None
-        raise messages.cannot_import(path, error, line) from error
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise messages.cannot_import(path, f"{type(error).__name__}: {said}", line) from error
     finally:
         _SETTINGS.reset(token)
     return module

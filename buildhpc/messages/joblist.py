@@ -97,10 +97,10 @@ def after_itself(chain: Sequence[str], span: Span) -> HpcmakeError:
     return _error("cycle", f"jobs wait for each other: {shown}", span)
 
 
-def cannot_import(path: str, error: BaseException, line: int | None) -> HpcmakeError:
+def cannot_import(path: str, why: str, line: int | None) -> HpcmakeError:
     """A file of a list that does not run."""
     where = f", line {line}" if line else ""
-    text = f"`{path}` does not build its jobs: {type(error).__name__}: {error}{where}"
+    text = f"`{path}` does not build its jobs: {why}{where}"
     return _error("pipeline-file", text, None, _help(f"`python {path}` shows where"))
 
 
