@@ -231,3 +231,8 @@ def test_a_cluster_is_submitted_to_watched_and_asked_of(
     assert looks[-1] == "2 done"
     assert project.jobs(run=sent.run or 0).names == ("b", "c")
     assert project.submit(cluster="here").run is None
+    again = project.submit("b.txt", cluster="here", every="1s", times=2, force=True)
+    assert again.run == (sent.run or 0) + 2  # the second once the first was over
+    project.watch(every="1s")
+    with pytest.raises(buildhpc.HpcmakeError, match="soon"):
+        project.submit(cluster="here", every="soon")

@@ -55,9 +55,17 @@ class JobList(Entries):
         """Run the jobs, and wait for the end; see `Pipeline.run`. targets: as for `plan`."""
         return self.pipeline.run(*targets, cluster=cluster, on_event=on_event, **how)
 
-    def submit(self, *targets: str, cluster: str, **how: Unpack[How]) -> Submitted:
-        """Hand the jobs to a scheduler, and come back at once; see `Pipeline.submit`."""
-        return self.pipeline.submit(*targets, cluster=cluster, **how)
+    def submit(
+        self,
+        *targets: str,
+        cluster: str,
+        every: str | None = None,
+        times: int | None = None,
+        **how: Unpack[How],
+    ) -> Submitted:
+        """Hand the jobs to a scheduler, once or periodically; see `Pipeline.submit`."""
+        send = self.pipeline.submit
+        return send(*targets, cluster=cluster, every=every, times=times, **how)
 
     def submissions(self, *targets: str, cluster: str, **how: Unpack[How]) -> tuple[str, ...]:
         """The command lines that would submit the jobs; see `Pipeline.submissions`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -108,16 +109,51 @@ class Pipeline:
             code = build.run(args, self._opened)
         return result_of(code, listener.run, listener.summary)
 
-    def submit(self, *targets: str, cluster: str, **how: Unpack[How]) -> Submitted:
-        """Hand what is stale to a scheduler, and come back at once.
+    def submit(
+        self,
+        *targets: str,
+        cluster: str,
+        every: str | None = None,
+        times: int | None = None,
+        **how: Unpack[How],
+    ) -> Submitted:
+        """Hand what is stale to a scheduler, and come back at once; or do so periodically.
 
         The jobs go on by themselves, and submit what there was no room for; `watch` looks again
-        and again. Arguments: as for `run`. Raises: HpcmakeError where nothing was submitted
+        and again. every: e.g. `1h`: look so often, and submit once more when the run before is
+        over and something is stale again, as new inputs make it; times: until so many submissions
+        were made, None: for ever. The last of them comes back. Other arguments: as for `run`.
+        Raises: HpcmakeError where nothing was submitted
         """
-        from buildhpc.commands import build
+        from buildhpc.commands.common import seconds_of
         from buildhpc.joblist.load import check_not_importing
 
         check_not_importing()
+        pause_s = seconds_of("every", every) if every else 0.0
+        sent = self._send(targets, cluster, how)
+        made = 1
+        while every and (times is None or made < times):
+            time.sleep(pause_s)
+            if self._goes_on():
+                continue
+            more = self._send(targets, cluster, how)
+            if more.run is not None:
+                sent, made = more, made + 1
+        return sent
+
+    def _goes_on(self) -> bool:
+        """Whether a run on a cluster is not over, once it was taken on."""
+        from buildhpc.commands.pick import known_state
+        from buildhpc.commands.watch import follow_runs
+        from buildhpc.state import cluster_runs
+
+        with inside(self.folder):
+            follow_runs(None, 1, lambda _: None)
+            return bool(cluster_runs.open_cluster_runs(known_state()))
+
+    def _send(self, targets: Sequence[str], cluster: str, how: How) -> Submitted:
+        from buildhpc.commands import build
+
         listener = Listener(None)
         with inside(self.folder):
             args = self._build_args(targets, how, cluster, listener)
