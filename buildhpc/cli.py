@@ -171,6 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
     common_options(parser)
     _what_options(parser)
     _how_options(parser)
+    _priority_options(parser)
     _cluster_options(parser)
     return parser
 
@@ -223,6 +224,22 @@ def _what_options(parser: argparse.ArgumentParser) -> None:
         "--touch", action="store_true", help="accept the files that are there as fresh, run nothing"
     )
     add("--unprotect", action="store_true", help="let protected outputs be made anew")
+
+
+def _priority_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what goes first")
+    add = group.add_argument
+    add(
+        "--priority-groups",
+        action="store_true",
+        help="jobs of a lower priority wait until all of a higher one are done",
+    )
+    add(
+        "--min-priority",
+        type=int,
+        metavar="N",
+        help="only jobs of this priority and above, and what they need",
+    )
 
 
 def _cluster_options(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from buildhpc.language.values import plain
 from buildhpc.messages import plan as messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.graph import GraphBuilder
+from buildhpc.plan.jobs import priority_of
 from buildhpc.plan.known import unpack
 from buildhpc.plan.model import Job, JobGraph, Plan
 from buildhpc.plan.narrow import narrowed
@@ -24,12 +25,14 @@ from buildhpc.plan.stamps import Record
 from buildhpc.rules.config import read_settings
 from buildhpc.rules.load import load
 from buildhpc.rules.model import Pipeline
+from buildhpc.state import priorities
 from buildhpc.state.syntax_cache import SyntaxCache
 
 if TYPE_CHECKING:
     from buildhpc.plan.growing import Growing
     from buildhpc.state.database import State
     from buildhpc.state.fresh import Known
+    from buildhpc.state.priorities import Said
 
 
 # Of a Python file that builds a job list.
@@ -43,6 +46,7 @@ class Project:
     world: what loading read. disk: the stamps that planning saw. digests: of the files whose
     content it looked at. lenient: a file that cannot be looked at is no error of the plan; its
     jobs are in it, to fail by themselves. growing: what of the last plan hangs on checkpoints.
+    state: that the last jobs were looked for with.
     """
 
     pipeline: Pipeline
@@ -52,6 +56,7 @@ class Project:
     digests: dict[str, str] = field(default_factory=dict)
     lenient: bool = False
     growing: Growing | None = None
+    state: State | None = None
 
     def graph(self, choice: Choice, state: State | None) -> JobGraph:
         """The jobs that the chosen targets need. Raises: HpcmakeError."""
@@ -63,6 +68,7 @@ class Project:
         """What finds jobs, by the files as they are now: `disk` sees them anew."""
         self.disk = Disk(lenient=self.lenient)
         self.digests = {}
+        self.state = state
         return GraphBuilder(
             self.pipeline,
             self.disk,
@@ -74,7 +80,19 @@ class Project:
         """The jobs that a builder finds for the chosen targets. Raises: HpcmakeError."""
         graph = builder.build(choice.targets or default_targets(self.pipeline, self.pipefile))
         self.disk.expect(graph.maker)
-        return narrowed(graph, choice, self.pipeline)
+        return narrowed(graph, choice, self.pipeline, self._priority(choice))
+
+    def _priority(self, choice: Choice) -> Callable[[Job], int]:
+        """What tells the priority of a job, where that is asked for."""
+        said: Mapping[str, Said] = {}
+        if self.state is not None and choice.min_priority is not None:
+            said = priorities.said(self.state)
+
+        def priority(job: Job) -> int:
+            planned = priority_of(self.pipeline, job)
+            return said[job.name].of(planned) if job.name in said else planned
+
+        return priority
 
     def evidence(
         self, graph: JobGraph, choice: Choice, state: State | None, *, part: bool = False

@@ -16,7 +16,8 @@ class What(TypedDict, total=False):
     force: make the targets anew, fresh or not; force_all: everything; force_rules: all jobs of
     these rules. until: go no further than these rules; omit: leave these rules out, and what
     needs them. content: inputs are compared by content, not by time and size. unprotect: let
-    protected outputs be made anew.
+    protected outputs be made anew. min_priority: only jobs of this priority and above, and what
+    they need.
     """
 
     force: bool
@@ -26,6 +27,7 @@ class What(TypedDict, total=False):
     omit: Sequence[str]
     content: bool
     unprotect: bool
+    min_priority: int
 
 
 class How(What, total=False):
@@ -35,7 +37,8 @@ class How(What, total=False):
     resource of your own all jobs together may take here, e.g. `{"mem": "8G"}`. keep_going: after
     a failure, go on with what does not need it. retries: try every failed job again so often.
     keep_incomplete: leave what a failed job made. latency_s: seconds to wait for a file server to
-    show an output (default: 5). cluster_options: over what hpcmake.toml says of the cluster, e.g.
+    show an output (default: 5). priority_groups: jobs of a lower priority wait until all of a
+    higher one are done. cluster_options: over what hpcmake.toml says of the cluster, e.g.
     `{"partition": "long"}`. scheduler: the adapter of the cluster, a class of your own.
     """
 
@@ -45,6 +48,7 @@ class How(What, total=False):
     retries: int
     keep_incomplete: bool
     latency_s: float
+    priority_groups: bool
     cluster_options: Mapping[str, str | int]
     scheduler: Callable[[Switches], Scheduler]
 
@@ -95,7 +99,10 @@ def build_args(
     return args
 
 
-_SAME = ("jobs", "keep_going", "retries", "keep_incomplete")
+_SAME = (
+    *("jobs", "keep_going", "retries", "keep_incomplete"),
+    *("min_priority", "priority_groups"),
+)
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: set[str]) -> None:

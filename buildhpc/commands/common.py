@@ -57,6 +57,7 @@ def choice_of(args: argparse.Namespace) -> Choice:
         until=tuple(args.until),
         omit=tuple(args.omit),
         content=args.check == "content",
+        min_priority=args.min_priority,
     )
 
 

@@ -52,7 +52,7 @@ def find_lost(state: State) -> None:
         advance = advance_of(state, clusters_of(cluster_runs.options(state, runs[0]), 0.0))
         late_s = time.monotonic() + _LOOK_S
         step = advance.step(look=True)
-        while advance.doubtful and time.monotonic() < late_s:
+        while step.unsure and time.monotonic() < late_s:
             time.sleep(advance.poll_s)
             step = advance.step(look=True)
     except HpcmakeError as error:

@@ -49,6 +49,7 @@ def options_of(
         "choice": asdict(choice) if choice else {},
         "retries": getattr(args, "retries", None),
         "unprotect": getattr(args, "unprotect", False),
+        "priority_groups": args.priority_groups,
     }
 
 

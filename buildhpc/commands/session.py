@@ -30,6 +30,7 @@ from buildhpc.commands.leftovers import (
     take_over,
 )
 from buildhpc.commands.lists import list_file
+from buildhpc.commands.precedence import Precedence
 from buildhpc.commands.work import PlanWork, TempKeeper, to_claim, write_benchmark
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
@@ -180,8 +181,11 @@ class Session:
         growing = self._project.growing
         self._growth = Growth(growing, work, executor, keeper, reporter, self._claim)
         self._growth.check_by(describer, self._limits, unprotect=self._args.unprotect)
+        self._precedence = Precedence(self._state, self._recorder.id, work, executor)
+        self._precedence.begin(in_groups=self._args.priority_groups)
         with closing(work):
             self._follow(work, executor, keeper, reporter)
+        self._precedence.end()
         if executor.interrupted is None and not executor.failed:
             self._free_temps += keeper.left_over(os.path.lexists)
         self._total = counted([step.job for step in work.steps])
@@ -197,6 +201,7 @@ class Session:
         for event in executor.run():
             self._handle(event, work, keeper, reporter)
             self._now_and_then()
+            self._precedence.look()
             if work.theirs:
                 for name in self._look_at_theirs(work, executor, foreign, keeper):
                     reporter.theirs_done(name)

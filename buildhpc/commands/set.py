@@ -1,7 +1,8 @@
 """Say something of a job: from inside it of itself, or of the jobs that are named.
 
-KEY is `phase` (a text), `progress` (0 to 1, `12/40`, `30%`), `priority` (of jobs that are named),
-or a name of your own. VALUE is a number, `true`, `false`, or else a text; `null` removes the key.
+KEY is `phase` (a text), `progress` (0 to 1, `12/40`, `30%`), `priority` (of jobs that are named;
+`priority=+100` adds to it), or a name of your own. VALUE is a number, `true`, `false`, or else a
+text; `null` removes the key.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def _of_others(args: argparse.Namespace, texts: Mapping[str, str]) -> int:
                 raise messages.key_is_wildcard(key, job.name)
     settings = {key: SETTINGS[key](text) for key, text in texts.items() if key in SETTINGS}
     values = {key: value_of(key, text) for key, text in texts.items() if key not in SETTINGS}
-    never = _write(state, jobs, settings, values)
+    never = _write(state, jobs, settings, values, more=texts.get("priority", "").startswith("+"))
     for name in never[:5]:
         print(f"left alone: `{name}` never ran, so there is nothing to say of it")
     if len(never) > 5:
@@ -146,17 +147,26 @@ def _of_others(args: argparse.Namespace, texts: Mapping[str, str]) -> int:
 
 
 def _write(
-    state: State, jobs: Sequence[JobRow], settings: Mapping[str, int], values: Mapping[str, Value]
+    state: State,
+    jobs: Sequence[JobRow],
+    settings: Mapping[str, int],
+    values: Mapping[str, Value],
+    *,
+    more: bool,
 ) -> list[str]:
-    """Write it down; returns the jobs that have no attempt of which anything could be said."""
+    """Write it down; returns the jobs that have no attempt of which anything could be said.
+
+    more: the priority is to be added to what there is.
+    """
     from buildhpc.state import notes
+    from buildhpc.state.priorities import set_priority
 
     never = []
     with state.transaction() as connection:
+        if "priority" in settings:
+            rows = [job.id for job in jobs]
+            set_priority(connection, rows, settings["priority"], more=more)
         for job in jobs:
-            for key, value in settings.items():
-                row = (job.id, key, value)
-                connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", row)
             if values and job.attempt is not None:
                 notes.say(connection, job.attempt, values, time.time_ns())
             elif values:

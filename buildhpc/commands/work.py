@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from buildhpc import disk
 from buildhpc.commands.common import warn
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
+from buildhpc.plan.groups import inherited
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
 from buildhpc.plan.stale import Evidence, edited_outputs, stale
@@ -20,6 +21,7 @@ from buildhpc.run import inputs, outputs
 from buildhpc.run.describe import Describer
 from buildhpc.run.spec import JobSpec, Needs, Outcome
 from buildhpc.state.claims import JobToClaim
+from buildhpc.state.priorities import Said
 
 
 class PlanWork:
@@ -43,6 +45,8 @@ class PlanWork:
         self.retries_override: int | None = None
         self.max_cores = 1
         self.put_back_other = False
+        self.said: Mapping[str, Said] = {}
+        self._priorities: list[int] | None = None
         self._evidence = evidence
         self._describer = describer
         self._notice = notice
@@ -99,8 +103,21 @@ class PlanWork:
         return self.steps[task].job.name
 
     def priority(self, task: int, /) -> int:
-        """What its rule says."""
-        return self._describer.priority(self.steps[task].job)
+        """What its rule says, or people say, of it or of what needs it."""
+        if self._priorities is None or len(self._priorities) != self.count:
+            own = [self._own_priority(step.job) for step in self.steps]
+            self._priorities = inherited(own, self.after)
+        return self._priorities[task]
+
+    def _own_priority(self, job: Job) -> int:
+        planned = self._describer.priority(job)
+        said = self.said.get(job.name)
+        return planned if said is None else said.of(planned)
+
+    def hear(self, said: Mapping[str, Said]) -> None:
+        """Take in what people say of priorities; job -> what is said."""
+        self.said = said
+        self._priorities = None
 
     def needs(self, task: int, attempt: int, /) -> Needs:
         """What an attempt needs."""

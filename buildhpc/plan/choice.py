@@ -12,7 +12,8 @@ class Choice:
     targets: paths and names of rules; empty: the rule `all`, else the first rule.
     force: the asked targets have to run; force_all: everything; force_rules: these rules.
     until: rules to stop at; omit: rules left out with what depends on them.
-    content: all inputs are compared by content.
+    content: all inputs are compared by content. min_priority: jobs of this priority and above
+        and what they need; None: all.
     """
 
     targets: tuple[str, ...] = ()
@@ -22,3 +23,4 @@ class Choice:
     until: tuple[str, ...] = ()
     omit: tuple[str, ...] = ()
     content: bool = False
+    min_priority: int | None = None

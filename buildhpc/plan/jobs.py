@@ -156,3 +156,11 @@ def _forms(rule: Rule) -> _Forms:
     flags = [pattern.flags for pattern in rule.patterns()]
     temp = tuple(i for i, each in enumerate(flags) if "temp" in each)
     return _Forms(outputs, inputs, plain, temp)
+
+
+def priority_of(pipeline: Pipeline, job: Job) -> int:
+    """The priority that the Pipefile gives `job`; 0 where it says nothing. Raises: HpcmakeError."""
+    if "priority" not in job.rule.directives:
+        return 0
+    value: int = JobScope(pipeline, job.rule, job.values).directive("priority", 0)
+    return value

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from buildhpc.messages import plan as messages
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.model import Job, JobGraph
 from buildhpc.rules.model import Pipeline
 
 
-def narrowed(graph: JobGraph, choice: Choice, pipeline: Pipeline) -> JobGraph:
-    """The graph for `--until` and `--omit`. Raises: HpcmakeError, for `--force-rule` as well."""
+def narrowed(
+    graph: JobGraph, choice: Choice, pipeline: Pipeline, priority: Callable[[Job], int]
+) -> JobGraph:
+    """The graph for `--until`, `--omit` and `--min-priority`; priority: of a job.
+
+    Raises: HpcmakeError, for `--force-rule` as well.
+    """
     options = (
         ("--until", choice.until),
         ("--omit", choice.omit),
@@ -20,14 +27,19 @@ def narrowed(graph: JobGraph, choice: Choice, pipeline: Pipeline) -> JobGraph:
             if name not in pipeline.rules:
                 raise messages.unknown_rule_option(option, name, pipeline.rules)
     jobs = _up_to(_without(graph.jobs, graph, choice.omit), graph, choice.until)
+    least = choice.min_priority
+    chosen = [job for job in jobs if least is not None and priority(job) >= least]
+    if least is not None:
+        jobs = _needed_by(chosen, jobs, graph)
     if len(jobs) == len(graph.jobs):
         return graph
     kept = set(jobs)
     maker = {path: job for path, job in graph.maker.items() if job in kept}
     inside = {path: job for path, job in graph.inside.items() if job in kept}
     roots = tuple(job for job in graph.roots if job in kept)
-    # What `--until` stops at is what was asked for: its temp outputs stay.
-    ends = [path for job in jobs if _is_of(job, choice.until) for path in job.outputs]
+    # What is stopped at is what was asked for: its temp outputs stay.
+    last = [job for job in jobs if _is_of(job, choice.until)]
+    ends = [path for job in (*last, *chosen) for path in job.outputs]
     targets = tuple(dict.fromkeys([*graph.targets, *ends]))
     named = {name: job for name, job in graph.named.items() if job in kept}
     return JobGraph(jobs, maker, inside, targets, roots, named)
@@ -54,8 +66,13 @@ def _up_to(jobs: tuple[Job, ...], graph: JobGraph, rules: tuple[str, ...]) -> tu
     for name in rules:
         if not any(_is_of(job, (name,)) for job in jobs):
             raise messages.until_not_needed(name)
-    needed: set[Job] = set()
+    return _needed_by([job for job in jobs if _is_of(job, rules)], jobs, graph)
+
+
+def _needed_by(wanted: Iterable[Job], jobs: tuple[Job, ...], graph: JobGraph) -> tuple[Job, ...]:
+    """The jobs that are wanted, and what they need."""
+    needed = set(wanted)
     for job in reversed(jobs):
-        if _is_of(job, rules) or job in needed:
-            needed.update([job, *graph.before(job)])
+        if job in needed:
+            needed.update(graph.before(job))
     return tuple(job for job in jobs if job in needed)

@@ -27,6 +27,7 @@ from buildhpc.run.places import free_places, go_on_prefix
 from buildhpc.run.slices import drafts, shape_of
 from buildhpc.run.submitter import Conduct, Report, Submitter
 from buildhpc.run.tidying import spent_files
+from buildhpc.run.turns import Turns
 from buildhpc.state import cluster_runs, parts, submissions
 from buildhpc.state.claims import JobToClaim, has_others
 from buildhpc.state.cluster_runs import Standing
@@ -89,6 +90,7 @@ class Advance:
         self._left = left
         # Plans by run, each with what tells it from the next: jobs may be added.
         self._plans: dict[int, tuple[tuple[int, int], Sequence[PlannedJob]]] = {}
+        self._turns = Turns(state)
         self._looking = Looking(state, clusters, self._plan, left)
         self._full_until_s: dict[str, float] = {}
         # Cluster -> how many jobs it seems to take, and until when that is believed.
@@ -109,11 +111,6 @@ class Advance:
         return self._looking.unsure or self._crowded
 
     @property
-    def doubtful(self) -> bool:
-        """Whether the end of some attempt is yet to be judged."""
-        return self._looking.unsure
-
-    @property
     def poll_s(self) -> float:
         """How far apart looks at the queues are."""
         return min((site.settings.poll_s for site in self._clusters.known()), default=_POLL_S)
@@ -132,10 +129,12 @@ class Advance:
         self._looking.fold(step)
         self._looking.recover(step)
         gone = look and self._looking.look(step)
+        step.unsure = self._looking.unsure
         if self._state.generation() == self._rests_at and not gone:
             return step
         calm = True
-        for run in cluster_runs.open_cluster_runs(self._state):
+        runs = cluster_runs.open_cluster_runs(self._state)
+        for run in self._turns.order({run: self._plan_if_there(run) for run in runs}):
             calm = not self._left(run) and self._take_on(run, step) and calm
         self._rests_at = self._state.generation() if calm else b""
         return step
@@ -147,10 +146,12 @@ class Advance:
             self._plans[run] = stamp, read_plan(self._state.home, run)
         return parts.with_parts(self._state, run, self._plans[run][1], partial(self._late, run))
 
+    def _plan_if_there(self, run: int) -> Sequence[PlannedJob]:
+        return self._plan(run) if plan_stamp(self._state.home, run) != (0, 0) else ()
+
     def _take_on(self, id_: int, step: Step) -> bool:
         """Take one run on, as far as that is possible now; whether only its jobs do now."""
-        there = plan_stamp(self._state.home, id_) != (0, 0)
-        if not there and not cluster_runs.has_jobs(self._state, id_):
+        if not self._plan_if_there(id_) and not cluster_runs.has_jobs(self._state, id_):
             return True  # it is about to begin
         untold = parts.end_spawned(self._state, id_)
         plan, later = self._grown(id_, step)
@@ -244,28 +245,29 @@ class Advance:
 
     def _submit(self, run: _Run, step: Step) -> bool:
         """Submit what can be, as far as there is room; whether less may be taken at once."""
-        waiting = [
-            Waiting(each.number, each.cluster, each.after, each.priority, each.deferred)
-            for each in (run.plan[number] for number in run.numbers("waiting"))
-        ]
+        numbers = run.numbers("waiting")
+        open_ = run.numbers("waiting", "queued", "running", "foreign", "free")
+        turn = self._turns.turn(run.id, run.plan, numbers, open_, bool(run.flights))
+        waiting = turn.allowed
         done = frozenset(run.numbers("done"))
         places = {number: flight.cluster for number, flight in run.flights.items()}
         flights = submissions.in_flight(self._state) if waiting else []
         room = self._room(run, waiting, flights)
         chosen = choose(waiting, done, places, room) if waiting else []
-        again = False
         if chosen:
             short = [a for a in room if room[a] < sum(each.cluster == a for each in waiting)]
             seen = {a: frozenset(f.attempt for f in flights if f.cluster == a) for a in short}
             tries = self._tries(run, chosen, step)
-            left = {each.number for each in waiting} - set(chosen)
-            again = self._submit_chosen(run, tries, left, seen, step)
-        more = len(waiting) > len(chosen) or bool(run.numbers("foreign") or run.later)
-        self._crowded = bool(waiting) and not chosen and not run.flights
-        if not again:
-            mark_more(self._state, run.id, more=more)
-            self._ensure_go_on(run, more)
-        return again
+            left = set(numbers) - set(chosen)
+            if self._submit_chosen(run, tries, left, seen, step):
+                return True
+        more = len(numbers) > len(chosen) or bool(run.numbers("foreign") or run.later)
+        self._crowded = bool(numbers) and not chosen and not run.flights
+        if not (step.away or step.unanswered):
+            self._turns.tell(run.id, turn, chosen, done, places)
+        mark_more(self._state, run.id, more=more)
+        self._ensure_go_on(run, more)
+        return False
 
     def _room(
         self, run: _Run, waiting: Sequence[Waiting], flights: Sequence[InFlight]
@@ -323,8 +325,8 @@ class Advance:
         """
         again = False
         done = frozenset(run.numbers("done"))
-        waiting = [*(run.plan[number] for number in left), *run.later]
-        needed = {each for job in waiting for each in job.after}
+        needed = self._turns.needed(run.id, run.plan, left)
+        needed.update(each for job in run.later for each in job.after)
         submitter = Submitter(self._state, self._clusters, run.id, self._conduct(run.id))
         for alias in sorted({each.planned.cluster for each in tries.values()}):
             own = {n: each for n, each in tries.items() if each.planned.cluster == alias}

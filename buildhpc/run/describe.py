@@ -10,7 +10,7 @@ from typing import Any
 from buildhpc.language.patterns import normal
 from buildhpc.language.shell import Slot
 from buildhpc.language.values import Fields, plain
-from buildhpc.plan.jobs import script_path
+from buildhpc.plan.jobs import priority_of, script_path
 from buildhpc.plan.model import Job
 from buildhpc.plan.recipe import fill, plain_values
 from buildhpc.rules.model import Pipeline
@@ -95,10 +95,7 @@ class Describer:
 
     def priority(self, job: Job) -> int:
         """The priority of `job`; 0 where nothing is said."""
-        if "priority" not in job.rule.directives:
-            return 0
-        value: int = JobScope(self._pipeline, job.rule, job.values).directive("priority", 0)
-        return value
+        return priority_of(self._pipeline, job)
 
     def retries(self, job: Job, failure: str) -> int:
         """How often `job` is tried again after a failure of this class."""

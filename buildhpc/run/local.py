@@ -31,7 +31,8 @@ _SHORTAGE_LIMIT_S = 20.0
 class LocalExecutor:
     """A plan being run on this machine.
 
-    interrupted: the signal that stopped the build, if one did.
+    interrupted: the signal that stopped the build, if one did. floor: only jobs of this
+    priority and above start; None: all do.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class LocalExecutor:
         keep_incomplete: bool = False,
     ) -> None:
         self.interrupted: int | None = None
+        self.floor: int | None = None
         self._work = work
         self._marker = place.marker
         self._keep_going = keep_going
@@ -57,6 +59,19 @@ class LocalExecutor:
     def failed(self) -> bool:
         """Whether a job failed and will not be tried again."""
         return self._waiting.failed
+
+    @property
+    def top(self) -> int | None:
+        """The highest priority of a job that could start and has not; None: there is none."""
+        return None if self._stopping() else self._waiting.pool.top
+
+    def rank_anew(self, *, in_groups: bool) -> None:
+        """Ask for the priorities of all jobs again, or for the first time.
+
+        in_groups: those of a lower one wait until nothing of a higher one is to come.
+        """
+        self._waiting.in_groups = in_groups
+        self._waiting.rank_anew()
 
     def run(self) -> Iterator[Event]:
         """Run the jobs; to be called once, in the working folder.
@@ -121,7 +136,7 @@ class LocalExecutor:
         """The job to start now, if one may be started."""
         if self._stopping() or time.monotonic() < self._short_until_s:
             return None
-        return self._waiting.pool.next()
+        return self._waiting.pool.next(self.floor)
 
     def _stopping(self) -> bool:
         return self.interrupted is not None or (self.failed and not self._keep_going)

@@ -37,7 +37,7 @@ class Step:
     why its scheduler does not take it. problems: receipts that could not be read. submitted:
     how many jobs were. over: run -> how it ended. unanswered: cluster whose queue nobody knows
     -> why, where that is known. full: those that take no more now. away: cluster that cannot be
-    had -> what to tell of that.
+    had -> what to tell of that. unsure: the end of some attempt is yet to be judged.
     """
 
     told: list[Folded] = field(default_factory=list)
@@ -50,6 +50,7 @@ class Step:
     unanswered: dict[str, str] = field(default_factory=dict)
     full: set[str] = field(default_factory=set)
     away: dict[str, HpcmakeError] = field(default_factory=dict)
+    unsure: bool = False
 
 
 class Looking:

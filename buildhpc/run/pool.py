@@ -76,13 +76,28 @@ class Pool:
         self._order += 1
         self._push(task, scaled(needs, self.cores), (-priority, self._order))
 
+    @property
+    def top(self) -> int | None:
+        """The highest priority of a task; None: there is none."""
+        heads = (bucket.heap[0][0] for bucket in self._buckets.values())
+        return -min(heads) if self._buckets else None
+
+    def take_all(self) -> list[int]:
+        """Remove all tasks; returns them in the order in which they would start."""
+        tasks = sorted(item[:3] for bucket in self._buckets.values() for item in bucket.heap)
+        self._buckets.clear()
+        return [task for _, _, task in tasks]
+
     def put_back(self, grant: Grant) -> None:
         """Undo `next`: the task could not be started now, and keeps its rank."""
         self.release(grant)
         self._push(grant.task, grant.needs, grant.rank)
 
-    def next(self) -> Grant | None:
-        """The best task that fits what is free, which is then its own; None: none may start."""
+    def next(self, least: int | None = None) -> Grant | None:
+        """The best task that fits what is free, which is then its own; None: none may start.
+
+        least: only tasks of this priority and above.
+        """
         free = self._free
         if free["cores"] < 1 and not self._has_coreless():
             return None
@@ -93,6 +108,8 @@ class Pool:
         reserved: set[str] = set()
         for key, bucket in heads:
             priority, order, task, needs = bucket.heap[0]
+            if least is not None and -priority < least:
+                continue
             asked = self._asked(needs)
             short = [name for name, amount in asked if amount > free[name] + _SLACK]
             if short:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
 from buildhpc.diagnostics import HpcmakeError
+from buildhpc.plan.groups import Groups
 from buildhpc.run.attempts import not_launched
 from buildhpc.run.events import Ended, Event, Skipped
 from buildhpc.run.frontier import Frontier
@@ -57,6 +58,7 @@ class Waiting:
     """The jobs of a plan that are not done.
 
     pool: those that are ready. failed: a job failed and will not be tried again.
+    in_groups: jobs of a lower priority wait until nothing of a higher one is to come.
     """
 
     def __init__(self, work: Work, limits: Limits) -> None:
@@ -68,9 +70,12 @@ class Waiting:
         self._events: deque[tuple[Event, int | None]] = deque()
         self._numbers: dict[int, int] = {}  # of attempts, of jobs that are tried again
         self._foreign: set[int] = set()
+        self.in_groups = False
+        self._groups: Groups | None = None
+        self._held: list[int] = []  # ready, and of a lower group
 
     def __bool__(self) -> bool:
-        return bool(self.pool or self._foreign or self._events)
+        return bool(self.pool or self._foreign or self._events or self._held)
 
     @property
     def untold(self) -> bool:
@@ -81,8 +86,23 @@ class Waiting:
         """Of the attempt of a job that comes next, counted from 1."""
         return self._numbers.get(task, 1)
 
+    def rank_anew(self) -> None:
+        """Ask for the priorities of all that is ready again."""
+        ready = [*self.pool.take_all(), *self._held]
+        self._held.clear()
+        self._make_groups()
+        for task in ready:
+            self._offer(task)
+
+    def _make_groups(self) -> None:
+        if self.in_groups:
+            tasks = range(self._work.count)
+            open_ = [task for task in tasks if self._frontier.is_open(task)]
+            self._groups = Groups([self._work.priority(task) for task in tasks], open_)
+
     def begin(self) -> None:
         """Let all jobs take part that wait for nothing."""
+        self._make_groups()
         for task in self._frontier.first():
             self._offer(task)
 
@@ -92,6 +112,7 @@ class Waiting:
         longer: earlier ones that nobody finished and that have more to wait for by now.
         """
         self._frontier.extend(self._work.count)
+        self._make_groups()
         for task in (*range(first, self._work.count), *longer):
             lost = self._frontier.wait(task, self._work.after(task))
             if lost is not None and self._frontier.is_open(task):
@@ -155,6 +176,9 @@ class Waiting:
 
     def _offer(self, task: int) -> None:
         """Let a job take part whose predecessors are done."""
+        if self._groups is not None and not self._groups.may_run(task):
+            self._held.append(task)
+            return
         try:
             needs = self._work.needs(task, self.number(task))
             text = self.pool.fits_ever(needs)
@@ -170,6 +194,7 @@ class Waiting:
     def _finish(self, task: int) -> None:
         for ready in self._frontier.finish(task):
             self._offer(ready)
+        self._ended([task])
 
     def _give_up(self, task: int) -> None:
         self.failed = True
@@ -177,5 +202,18 @@ class Waiting:
 
     def _skip(self, task: int, because: str) -> None:
         """Give up a task, and all that needs it."""
+        ended = [task]
         for each in self._frontier.give_up(task):
             self.tell(Skipped(self._work.name(each), because))
+            ended.append(each)
+        self._ended(ended)
+
+    def _ended(self, tasks: Sequence[int]) -> None:
+        """Let the next group take part where these were the last of theirs."""
+        if self._groups is None:
+            return
+        lower = [self._groups.end(task) for task in tasks]
+        if any(lower):
+            held, self._held = self._held, []
+            for task in held:
+                self._offer(task)

@@ -80,6 +80,8 @@ def draws_lines(stream: TextIO) -> bool:
 
 def nothing_to_do(jobs: int) -> str:
     """What is said where every job is fresh."""
+    if not jobs:
+        return "nothing to do: no job is meant"
     what = "the job is" if jobs == 1 else f"all {jobs:,} jobs are"
     return f"nothing to do: {what} fresh"
 

@@ -51,7 +51,9 @@ LAST_ATTEMPT = """SELECT max(ifnull((SELECT max(id) FROM attempt), 0),
 
 # What jobs say of themselves, as JSON, with the time of their clock at which they said it; and
 # what people say of a job, over what the Pipefile says. A part of a job that spawned is a row of
-# `job` with an empty rule: `part` says which one of which attempt.
+# `job` with an empty rule: `part` says which one of which attempt. A run is `urgent` while a job
+# of it that goes ahead of all waits for room. A job is `collected` when its temp outputs were used
+# and removed, as long as the attempt that made them is its last.
 _SAID = (
     """CREATE TABLE note (
         attempt INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, at_ns INTEGER NOT NULL,
@@ -62,12 +64,16 @@ _SAID = (
     """CREATE TABLE part (
         job INTEGER PRIMARY KEY, attempt INTEGER NOT NULL, number INTEGER NOT NULL)""",
     "CREATE INDEX part_attempt ON part(attempt)",
+    """CREATE TABLE urgent (
+        run INTEGER PRIMARY KEY, priority INTEGER NOT NULL, at_s REAL NOT NULL)""",
+    """CREATE TABLE collected (job INTEGER PRIMARY KEY, attempt INTEGER NOT NULL)""",
     """CREATE TRIGGER attempt_unsaid AFTER DELETE ON attempt BEGIN
         DELETE FROM note WHERE attempt = old.id;
         DELETE FROM job WHERE id IN (SELECT job FROM part WHERE attempt = old.id); END""",
     # Attempts of parts: a trigger does not call itself, so what follows from their end is here.
     """CREATE TRIGGER job_unset AFTER DELETE ON job BEGIN
         DELETE FROM setting WHERE job = old.id;
+        DELETE FROM collected WHERE job = old.id;
         DELETE FROM note WHERE attempt IN (SELECT attempt.id FROM part
             JOIN attempt ON attempt.job = part.job WHERE part.job = old.id);
         UPDATE guard SET rows = max(rows, ifnull((SELECT max(id) FROM attempt), 0)) WHERE id = 3;
