@@ -106,6 +106,18 @@ def test_a_run_on_a_cluster_outlives_its_process(state: State) -> None:
     ]
 
 
+def test_two_who_claim_for_one_run_submit_a_job_once(state: State) -> None:
+    run = ClusterRun(state, 2).begin()
+    run.submit(0)
+    # Another one saw the job while nobody had it, and claims it for that run only now.
+    other = ClusterRun(open_state(state.folder), 2, run=run.run)
+    claimed = open_run(other.state, run.run, [job_of(0), job_of(1)])
+    assert claimed.mine == (name_of(0), name_of(1))
+    assert run.states() == ["queued", "waiting"]
+    assert other.submit(0) is None
+    intact(state)
+
+
 def test_a_run_that_died_before_it_claimed_anything_is_dead(state: State) -> None:
     run = reserve_run(state, INFO, "gpu")
     assert Recorder(state, INFO).claim([job_of(8)]).dead == ()

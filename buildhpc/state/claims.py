@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from buildhpc.state.database import State
 
+_UNDER_WAY = ("running", "queued", "spawned")
+
 
 class JobToClaim(NamedTuple):
     """A planned job. wildcards: name -> value."""
@@ -161,7 +163,9 @@ def sort_out(
         elif counter is not None and recorded >= counter:
             return None
         else:
-            free[job.name] = Held(id_, before)
+            # What this very run has in a queue already, by whom ever, is not to wait again.
+            going = claim == run and before in _UNDER_WAY
+            free[job.name] = Held(id_, "" if going else before)
     return Sorted(free, foreign, new)
 
 
@@ -185,9 +189,7 @@ def take(connection: Connection, run: int, recorded: int, jobs: Sorted) -> dict[
     mine = mark(connection, run, jobs)
     waiting = Change("waiting", keep=run)
     left = [
-        Row(name, held.id, waiting)
-        for name, held in jobs.free.items()
-        if held.before in ("running", "queued", "spawned")
+        Row(name, held.id, waiting) for name, held in jobs.free.items() if held.before in _UNDER_WAY
     ]
     write_changes(connection, run, recorded, left)
     return mine
