@@ -38,6 +38,8 @@ def show_self(args: argparse.Namespace) -> int:
 def _facts(own: Own) -> dict[str, Any]:
     """What is known, ready for JSON."""
     facts = {key: value for key, value in own.document.items() if key != "self"}
+    if "part" in facts:
+        facts["part"] = {name: facts["part"][name] for name in ("number", "count")}
     facts["run"] = own.run
     facts["home"] = own.home
     facts["scheduler_id"] = own.document["self"].get("scheduler_id")
@@ -74,6 +76,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
 
     yield str(facts["name"])
     rows = [("  run", f"{facts['run']}, attempt {facts['attempt']}")]
+    if part := facts.get("part"):
+        rows.append(("  part", f"{part['number']} of {part['count']}"))
     if facts["scheduler_id"]:
         rows.append(("  scheduler", f"job {facts['scheduler_id']}"))
     needs = [f"{facts['cores']} core{'s' if facts['cores'] != 1 else ''}"]

@@ -65,12 +65,15 @@ def again(jobs: Sequence[JobRow]) -> list[JobRow]:
 
 
 def _with_parts(args: argparse.Namespace, state: State, jobs: Sequence[JobRow]) -> list[JobRow]:
-    """Those of the jobs that have such parts, which are to begin anew. Raises: messages.no_parts"""
+    """Those of the jobs that have such parts, which are to begin anew; with what waits for them.
+
+    Raises: messages.no_parts
+    """
     from buildhpc.commands.parts_show import wholes
     from buildhpc.state import parts
 
     found = []
-    for whole in wholes(state, [job.name for job in jobs]):
+    for whole in wholes(state, [job.name for job in jobs if job.state != "skipped"]):
         again = parts.AGAIN[args.parts]
         numbers = [part.number for part in whole.parts if part.state in again]
         if not numbers:
@@ -83,7 +86,7 @@ def _with_parts(args: argparse.Namespace, state: State, jobs: Sequence[JobRow]) 
             print(f"`{whole.job.name}`: {count} parts begin anew")
     if not args.dry_run:
         parts.wish(state, [job.id for job in found], args.parts)
-    return found
+    return found + [job for job in jobs if job.state == "skipped"] if found else []
 
 
 def taken_back(state: State, jobs: Sequence[JobRow]) -> set[str]:
