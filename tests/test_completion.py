@@ -21,9 +21,9 @@ printf '%s\\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("sta", ["status"]),
+        ("stat", ["stats", "status"]),
         ("--keep", ["--keep-going", "--keep-incomplete"]),
-        ("-j 4 -k sta", ["status"]),
+        ("-j 4 -k statu", ["status"]),
         ("--set a=1 comp", ["completion"]),
         ("clean --un", ["--unknown", "--unprotect"]),
         ("completion z", ["zsh"]),

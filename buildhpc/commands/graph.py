@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("targets", nargs="*", metavar="TARGET", help="draw what a build of these is about")
     add("--jobs", action="store_true", help="draw jobs, the stale ones marked, instead of rules")
-    add("--format", choices=["text", "mermaid", "dot"], default="text", help="default: text")
+    add("--format", choices=["text", "mermaid", "dot", "svg"], default="text", help="default: text")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,6 +55,10 @@ def run(args: argparse.Namespace) -> int:
 def _drawn(drawing: Drawing, form: str) -> Iterator[str]:
     if form == "text":
         return tree(drawing, Strokes() if draws_lines(sys.stdout) else ASCII)
+    if form == "svg":
+        from buildhpc.show.svg import svg
+
+        return svg(drawing)
     return mermaid(drawing) if form == "mermaid" else dot(drawing)
 
 
