@@ -110,7 +110,7 @@ class Turns:
 
     def _of(self, run: int, plan: Sequence[PlannedJob]) -> list[int]:
         """The priority of each job of a plan, that of what needs it counted in."""
-        if len(self._known.get(run, ())) != len(plan):  # jobs may have been added
+        if run not in self._known or len(self._known[run]) != len(plan):  # jobs may have been added
             own = [self._said.get(each.job, Said()).of(each.priority) for each in plan]
             self._known[run] = inherited(own, lambda number: plan[number].after)
         return self._known[run]
