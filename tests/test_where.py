@@ -170,6 +170,9 @@ def test_every_command_that_means_jobs_takes_a_condition(pipe: Pipe) -> None:
     assert pipe.check(f"show {failed}").out.startswith("map sample=12\n")
     shown = pipe.check("show --where \"state = 'done'\"").out
     assert [line for line in shown.splitlines() if line[:1].strip()] == [ALL[0], *ALL[2:]]
+    made = pipe.check("status --json --where \"target is not null and rule = 'map'\"").out
+    named = pipe.check("status --json --where \"outputs is not null and rule = 'map'\"").out
+    assert made == named and '"done": 2' in made
     pipe.check(f"retry -n {failed}", says="would retry map sample=12\n")
     pipe.check(f"cancel -n {failed}", says="nothing to cancel: no run has such a job\n")
     pipe.check(f"reset -n {failed}", says="would reset map sample=12\n")

@@ -65,6 +65,7 @@ COLUMNS = {
     "priority": "(SELECT value FROM main.setting AS setting"
     " WHERE setting.job = job.id AND key = 'priority')",
     "outputs": "made.paths",
+    "target": "made.first",
 }
 # What a job says of itself, under any other name.
 _SAID = """(SELECT json_extract(value, '$') FROM main.note AS note
@@ -74,8 +75,10 @@ _VIEW = """CREATE TEMP VIEW jobs AS SELECT job.id AS id, {columns}
     LEFT JOIN main.submission AS submission ON submission.id = attempt.submission{made}
     WHERE job.rule != ''"""
 _MADE = """
-    LEFT JOIN (SELECT job, group_concat(path, char(10)) AS paths FROM main.output GROUP BY job)
+    LEFT JOIN (SELECT job, group_concat(path, char(10)) AS paths, min(path) AS first FROM main.output GROUP BY job)
     AS made ON made.job = job.name"""
+
+_OF_OUTPUTS = ("outputs", "target")
 
 _TABLES = frozenset({"job", "attempt", "submission", "output", "note", "setting"})
 _FUNCTIONS = _words(
@@ -178,7 +181,7 @@ class Condition(NamedTuple):
         columns = {
             name: text.format(**values)
             for name, text in COLUMNS.items()
-            if self.outputs or name != "outputs"
+            if self.outputs or name not in _OF_OUTPUTS
         }
         for number, name in enumerate(self.wildcards):
             # As a text it equals a number that is written the same.
@@ -249,7 +252,12 @@ class _Reader:
         names = {token.name.lower() for token in self._tokens}
         whole = Span(self._source, 0, len(self._source.text))
         found = Condition(
-            *(whole, "".join(self._pieces), tuple(self._wildcards), "outputs" in names),
+            *(
+                whole,
+                "".join(self._pieces),
+                tuple(self._wildcards),
+                not names.isdisjoint(_OF_OUTPUTS),
+            ),
             said=tuple(self._said),
         )
         try:
