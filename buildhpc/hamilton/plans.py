@@ -102,6 +102,10 @@ def options_for(
         "set": [],
         "latency_s": latency_s,
         "keep_incomplete": False,
+        "choice": {},
+        "retries": None,
+        "unprotect": False,
+        "priority_groups": False,
     }
 
 
