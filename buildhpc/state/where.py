@@ -75,7 +75,8 @@ _VIEW = """CREATE TEMP VIEW jobs AS SELECT job.id AS id, {columns}
     LEFT JOIN main.submission AS submission ON submission.id = attempt.submission{made}
     WHERE job.rule != ''"""
 _MADE = """
-    LEFT JOIN (SELECT job, group_concat(path, char(10)) AS paths, min(path) AS first FROM main.output GROUP BY job)
+    LEFT JOIN (SELECT job, group_concat(path, char(10)) AS paths, min(path) AS first
+    FROM main.output GROUP BY job)
     AS made ON made.job = job.name"""
 
 _OF_OUTPUTS = ("outputs", "target")
