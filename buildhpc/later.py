@@ -47,20 +47,27 @@ def plan_until_checkpoints(
             break
         doubted |= wrong
     if any(job.awaits for job in graph.jobs):
-        project.growing = growing(project, builder, judge, graph, choice)
+        project.growing = growing(builder, judge, graph, choice)
         project.growing.begin(plan.steps, graph.jobs)
         past.grows = True
     return graph, evidence, plan
 
 
-def growing(
-    project: Project, builder: GraphBuilder, judge: Judge, graph: JobGraph, choice: Choice
-) -> Growing:
+def growing(builder: GraphBuilder, judge: Judge, graph: JobGraph, choice: Choice) -> Growing:
     """What lets a plan grow, from the time its jobs run."""
     assert isinstance(graph.maker, dict)
-    judge.evidence = replace(judge.evidence, digest=disk.digest)
-    look = partial(disk.Disk, lenient=project.lenient)
+    judge.evidence = replace(judge.evidence, digest=disk.digest, order_time=_order_time)
+    # Jobs that run meanwhile make and remove files.
+    look = partial(disk.Disk, lenient=True)
     return Growing(builder, judge, graph.maker, look, choice.omit)
+
+
+def _order_time(path: str) -> int:
+    """The time of a path; of one that goes away meanwhile, later than any other."""
+    try:
+        return disk.tree_mtime(path)
+    except OSError:
+        return 2**63
 
 
 def growing_now(
@@ -78,7 +85,7 @@ def growing_now(
     judge.planned = builder.given = planned
     maker: dict[str, Job] = {}
     graph = JobGraph((), maker, {}, (), ())
-    return builder, judge, growing(project, builder, judge, graph, choice), maker
+    return builder, judge, growing(builder, judge, graph, choice), maker
 
 
 def _judge(

@@ -160,5 +160,5 @@ def check_known(graph: JobGraph) -> None:
     """Whether all jobs are known before anything runs. Raises: clusters.cannot_wait."""
     for job in graph.jobs:
         if job.awaits:
-            checkpoint = graph.maker[job.awaits[0]].name
-            raise clusters.cannot_wait(job.name, checkpoint, job.rule.awaits[0].span)
+            path, span = job.awaits[0], job.rule.awaits[0].span
+            raise clusters.cannot_wait(job.name, graph.maker[path].name, path, span)

@@ -9,11 +9,15 @@ from buildhpc.commands.checks import check_protected
 from buildhpc.commands.cluster_plan import PlanLines
 from buildhpc.commands.leftovers import take_over
 from buildhpc.commands.work import to_claim
+from buildhpc.diagnostics import HpcmakeError
 from buildhpc.later import growing_now
+from buildhpc.messages import clusters as messages
 from buildhpc.plan.choice import Choice
+from buildhpc.plan.graph import GraphBuilder
 from buildhpc.plan.growing import Grown
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.project import Recipes, open_project
+from buildhpc.rules.model import Pipeline
 from buildhpc.run.clusters import Clusters
 from buildhpc.run.describe import Describer
 from buildhpc.state import cluster_runs
@@ -65,6 +69,8 @@ class Growth:
         """
         home = self._state.home
         later, plan = read_later(home, run), read_plan(home, run)
+        if not {each.job for each in later.jobs}.issuperset(names):
+            return {}  # somebody else was faster
         every = [*(each.job for each in plan), *(each.job for each in later.jobs)]
         standings = cluster_runs.standings(self._state, run, every)
         planned = {n: s.state != "done" for n, s in zip(every, standings, strict=True)}
@@ -72,7 +78,16 @@ class Growth:
         for name in names:
             del planned[name]
         numbers = {each.job: each.number for each in plan}
-        return self._grow(run, _Asked(names, later, numbers, planned))
+        try:
+            return self._grow(run, _Asked(names, later, numbers, planned))
+        except HpcmakeError as error:
+            if error.exit_code == 3:
+                raise
+            if read_later(home, run) != later:
+                return {}  # somebody else was faster, and jobs run already
+            if len(names) > 1:
+                return {job: text for name in names for job, text in self(run, [name]).items()}
+            return {names[0]: error.problems[0].text}
 
     def _grow(self, run: int, asked: _Asked) -> Mapping[str, str]:
         options = cluster_runs.options(self._state, run)
@@ -80,11 +95,8 @@ class Growth:
         choice = Choice(**options["choice"])
         planned = asked.planned
         builder, judge, growing, maker = growing_now(project, choice, self._state, planned)
-        rules, known = project.pipeline.rules, {each.job: each for each in asked.later.jobs}
-        jobs = [
-            builder.know(rules[each.rule], tuple(each.wildcards.values()))
-            for each in (known[name] for name in asked.names)
-        ]
+        known = {each.job: each for each in asked.later.jobs}
+        jobs = [_job(project.pipeline, builder, known[name]) for name in asked.names]
         growing.begin((), jobs)
         grown = growing.grow(jobs)
         failed = {each.job.name: str(each.error.problems[0].text) for each in grown if each.error}
@@ -129,6 +141,14 @@ class Growth:
             claimed = cluster_runs.open_run(self._state, run, [to_claim(job) for job in added])
         take_over(self._state, claimed.dead, run)
         return True
+
+
+def _job(pipeline: Pipeline, builder: GraphBuilder, later: Later) -> Job:
+    """The job that was known later. Raises: messages.pipefile_changed."""
+    rule = pipeline.rules.get(later.rule)
+    if rule is None or set(rule.wildcards) != later.wildcards.keys():
+        raise messages.pipefile_changed(later.job)
+    return builder.know(rule, tuple(later.wildcards[name] for name in rule.wildcards))
 
 
 def _named(grown: Iterable[Grown]) -> list[str]:

@@ -153,11 +153,11 @@ def export_there(folder: str) -> HpcmakeError:
     return HpcmakeError(Problem("already-there", text, None, (Note("help", "name another"),)))
 
 
-def cannot_wait(job: str, checkpoint: str, span: Span) -> HpcmakeError:
-    """An export of jobs that are known once another one has run."""
+def cannot_wait(job: str, checkpoint: str, path: str, span: Span) -> HpcmakeError:
+    """An export of jobs that are known once another one has run. path: what that one makes."""
     notes = (
         Note("note", "what is exported is all known when it is written"),
-        Note("help", f"make what `{checkpoint}` makes first: `hpcmake {checkpoint}`"),
+        Note("help", f"make that first: `hpcmake {shlex.quote(path)}`"),
     )
     text = f"what `{job}` needs is known once `{checkpoint}` has run"
     return HpcmakeError(Problem("export-checkpoint", text, span, notes))
