@@ -33,6 +33,7 @@ from buildhpc.state.claims import JobToClaim, has_others
 from buildhpc.state.cluster_runs import Standing
 from buildhpc.state.database import State
 from buildhpc.state.flights import InFlight
+from buildhpc.state.part_plan import Grown
 from buildhpc.state.plan_file import PlannedJob, plan_stamp, read_later, read_plan
 
 # A cluster that took no more jobs is asked again after so long.
@@ -90,7 +91,7 @@ class Advance:
         self._left = left
         # Plans by run, each with what tells it from the next: jobs may be added.
         self._plans: dict[int, tuple[tuple[int, int], Sequence[PlannedJob]]] = {}
-        self._turns = Turns(state)
+        self._turns, self._whole = Turns(state), Grown(state)
         self._looking = Looking(state, clusters, self._plan, left)
         self._full_until_s: dict[str, float] = {}
         # Cluster -> how many jobs it seems to take, and until when that is believed.
@@ -144,7 +145,7 @@ class Advance:
         stamp = plan_stamp(self._state.home, run)
         if run not in self._plans or self._plans[run][0] != stamp:
             self._plans[run] = stamp, read_plan(self._state.home, run)
-        return parts.with_parts(self._state, run, self._plans[run][1], partial(self._late, run))
+        return self._whole.plan(run, self._plans[run][1], partial(self._late, run))
 
     def _plan_if_there(self, run: int) -> Sequence[PlannedJob]:
         return self._plan(run) if plan_stamp(self._state.home, run) != (0, 0) else ()
@@ -155,8 +156,7 @@ class Advance:
             return True  # it is about to begin
         untold = parts.end_spawned(self._state, id_)
         plan, later = self._grown(id_, step)
-        if parts.resume(self._state, id_, plan):
-            plan = self._plan(id_)
+        plan = self._plan(id_) if parts.resume(self._state, id_, plan) else plan
         run = self._standing(id_, plan)
         run.later = later
         self._claim_free(run)
