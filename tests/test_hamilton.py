@@ -252,6 +252,7 @@ def test_a_failure_is_raised_where_it_was_asked_for_or_told() -> None:
     assert error.value.exit_code == 1
     assert "= log: so far" in str(error.value)
     assert not Path("out").exists()
+    assert hpcmake("retry").startswith("left to their data flow, which runs them again: fit id=")
     told = asked(cmd="true", outputs="never", check=False)
     assert (told.state, told.failure) == ("failed", "missing-output")
     tries = asked(cmd="echo x >>tries; test $(wc -l <tries) = 2", retries=2)

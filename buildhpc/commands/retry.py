@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Retry the jobs that are meant. Returns the exit code. Raises: HpcmakeError."""
     from buildhpc.commands.pick import known_state, named, picked, show_some
     from buildhpc.state import inbox
+    from buildhpc.state.flows import WILDCARDS
 
     inbox.glance(Path.cwd())
     state = known_state()
@@ -53,9 +54,12 @@ def run(args: argparse.Namespace) -> int:
         show_some("would retry", [job.name for job in found])
         return 0
     taken = set() if args.cluster else taken_back(state, found)
-    rest = [job for job in found if job.name not in taken]
+    left = {job.name for job in found if job.wildcards.keys() == WILDCARDS} - taken
+    rest = [job for job in found if job.name not in taken | left]
     if taken and not args.quiet:
         show_some("submitted again:", sorted(taken))
+    if left and not args.quiet:
+        show_some("left to their data flow, which runs them again:", sorted(left))
     return _new_run(args, state, rest) if rest else 0
 
 
