@@ -76,6 +76,18 @@ def test_words(tmp_path: Path) -> None:
     assert {label.split(":")[0] for label in labels} >= set(texts)
 
 
+def test_long_lines(tmp_path: Path) -> None:
+    pipe = built("long-lines", tmp_path)
+    lengths = {
+        path.name: sorted(n for n in map(len, path.read_bytes().decode().split("\n")) if n > 78)
+        for path in LICENCES.iterdir()
+        if path.name in pipe.read("results/chosen.txt").split()
+    }
+    found = [int(line.split()[0]) for line in pipe.read("results/longest.txt").splitlines()]
+    assert found == sorted((n for each in lengths.values() for n in each), reverse=True)
+    assert all(lengths.values())
+
+
 def test_words_with_another_setting_runs_one_job(tmp_path: Path) -> None:
     pipe = built("words", tmp_path)
     assert pipe.check("-j 2 --set common=30").out.startswith("[1/1] common ")
