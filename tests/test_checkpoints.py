@@ -196,7 +196,7 @@ checkpoint cut:
 rule piece:
     output: temp("piece/{n}")
     input: "cut/{n}", "big"
-    shell: "cat {input} > {output}"
+    shell: "sleep 0.8; cat {input} > {output}"  # longer than what is free stays
 
 rule end:
     output: "end"
@@ -207,12 +207,38 @@ rule end:
 
 def test_a_temp_file_stays_until_what_a_checkpoint_brings_has_used_it(pipe: Pipe) -> None:
     pipe.write("Pipefile", BOTH_SIDES)
-    assert "5 jobs done" in pipe.check("").out
+    assert "5 jobs done" in pipe.check("-j 2").out
     assert log(pipe) == ["big"]
     assert pipe.read("end") == "big\n" * 4
     assert not pipe.exists("big")
     assert not pipe.exists("piece/1")
     pipe.check("", says="nothing to do: all 5 jobs are fresh\n")
+
+
+USED = """\
+rule all:
+    input: "use/{x}" for x in lines("list") after choose
+
+checkpoint choose:
+    output: "list"
+    input: "wanted"
+    shell: "cp -p {input} {output}"  # with a time of which nothing is in doubt
+
+rule use:
+    output: "use/{x}"
+    input: "list"
+    shell: "cp {input} {output}"
+"""
+
+
+def test_what_a_checkpoint_made_anew_is_seen_as_it_is_now(pipe: Pipe) -> None:
+    pipe.write("Pipefile", USED)
+    pipe.write("wanted", "a\n", 1e9)
+    pipe.check("-q")
+    pipe.write("wanted", "a\nb\n", 1e9 + 10)
+    pipe.check("-q")
+    assert pipe.read("use/a") == pipe.read("use/b") == "a\nb\n"
+    pipe.check("", says="nothing to do: all 3 jobs are fresh\n")
 
 
 def test_what_waits_for_a_checkpoint_that_failed_is_skipped(pipe: Pipe) -> None:
