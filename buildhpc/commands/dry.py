@@ -73,7 +73,7 @@ def _as_json(plan: Plan, awaited: Sequence[str]) -> None:
         "total": plan.total,
         "edited": plan.edited,
         "replaced": plan.replaced,
-        "checkpoints": awaited,
+        **({"checkpoints": awaited} if awaited else {}),
     }
     print(json.dumps(last))
 
