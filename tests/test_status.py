@@ -231,3 +231,20 @@ def test_watching_ends_with_the_last_run(pipe: Pipe) -> None:
     )
     assert build.wait(timeout=30) == 0
     assert json.loads(pipe.check("status --watch --json --every 1s").out)["totals"]["done"] == 1
+
+
+def test_a_job_is_collected_once_its_temp_outputs_were_used_and_removed(pipe: Pipe) -> None:
+    pipe.write(
+        "Pipefile",
+        'rule b:\n    output: "b"\n    input: "a"\n    shell: "cp {input} {output}"\n'
+        'rule a:\n    output: temp("a")\n    shell: "touch {output}"\n',
+    )
+    pipe.check("-q")
+    counts = json.loads(pipe.check("status --json").out)["counts"]
+    assert counts == {"a": {"collected": 1}, "b": {"done": 1}}
+    assert "\n\na\n\n" in pipe.check("status --where \"state = 'collected'\"").out
+    pipe.check("", says="nothing to do: all 2 jobs are fresh\n")
+    pipe.check("reset --state collected --yes")
+    assert json.loads(pipe.check("status --json").out)["counts"]["a"] == {"reset": 1}
+    pipe.check("-q b")
+    assert json.loads(pipe.check("status --json").out)["counts"]["a"] == {"collected": 1}

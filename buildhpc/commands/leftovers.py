@@ -14,6 +14,7 @@ from buildhpc.commands.common import warn
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
 from buildhpc.run import orphans
+from buildhpc.state.changes import collect
 from buildhpc.state.claims import DeadRun, bury, runs_over
 from buildhpc.state.database import State
 from buildhpc.state.snapshot import change_counter
@@ -73,6 +74,14 @@ def take_over(state: State, dead: Iterable[DeadRun], own: int) -> None:
 def remove_tree(path: Path) -> None:
     """Remove a folder of ours; one that is gone, or cannot go, is no harm."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_used(state: State, paths: Iterable[str]) -> None:
+    """Remove temp outputs that were used; the jobs that made them are collected then."""
+    gone = list(paths)
+    remove_files(gone)
+    with suppress(HpcmakeError):  # it is only told of; the jobs are done all the same
+        collect(state, [path for path in gone if not os.path.lexists(path)])
 
 
 def remove_files(paths: Iterable[str]) -> None:

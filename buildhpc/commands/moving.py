@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from buildhpc.commands.cluster_plan import attempt
-from buildhpc.commands.leftovers import remove_files, run_folder, run_marker
+from buildhpc.commands.leftovers import remove_used, run_folder, run_marker
 from buildhpc.commands.lists import list_file
 from buildhpc.messages import clusters as messages
 from buildhpc.plan.choice import Choice
@@ -71,7 +71,9 @@ def advance_of(
         return own is not None and run not in own and is_watched(state, run)
 
     late = _Late(state, clusters)
-    advance = Advance(state, clusters, partial(_conduct, state), late, remove_files, left)
+    advance = Advance(
+        state, clusters, partial(_conduct, state), late, partial(remove_used, state), left
+    )
     advance.grow = partial(_grow, state, clusters)
     return advance
 

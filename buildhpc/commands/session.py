@@ -23,8 +23,8 @@ from buildhpc.commands.checks import (
 from buildhpc.commands.common import LATENCY_S, command_line, fold_receipts, note, warn
 from buildhpc.commands.growth import Growth
 from buildhpc.commands.leftovers import (
-    remove_files,
     remove_tree,
+    remove_used,
     run_folder,
     run_marker,
     take_over,
@@ -319,7 +319,7 @@ class Session:
     def _free(self) -> None:
         """Remove temp files, unless another run has jobs here, which may need them."""
         if self._free_temps and not self._state.read(partial(has_others, run=self._recorder.id)):
-            remove_files(self._free_temps)
+            remove_used(self._state, self._free_temps)
             self._removed.update(self._free_temps)
             self._free_temps = []
 

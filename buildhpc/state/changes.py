@@ -88,6 +88,17 @@ def forget_runs(state: State, runs: Sequence[int]) -> None:
     _remove_logs(state, logs)
 
 
+_COLLECTED = """INSERT OR REPLACE INTO collected SELECT job.id, job.attempt FROM output
+    JOIN job ON job.name = output.job WHERE output.path = CAST(? AS TEXT)
+    AND job.state = 'done' AND job.claim IS NULL AND job.attempt IS NOT NULL"""
+
+
+def collect(state: State, paths: Iterable[str]) -> None:
+    """Take note that temp outputs were used and removed: the jobs that made them are collected."""
+    with state.transaction() as connection:
+        connection.executemany(_COLLECTED, [(path_bytes(path),) for path in paths])
+
+
 # Attempts that ended, have a log, and whose log is older than wanted, or not among the last.
 _SPENT_LOGS = """SELECT id FROM (SELECT id, state, ended_s,
     log != '' OR log_path IS NOT NULL AS printed,

@@ -69,7 +69,10 @@ def state_now(living: Sequence[int]) -> str:
     return f"""CASE WHEN {claimed} THEN
         CASE WHEN job.state IN ('running', 'queued', 'spawned') THEN job.state ELSE 'waiting' END
         WHEN job.state IN ('running', 'queued', 'spawned') THEN 'lost'
-        WHEN job.claim IS NULL THEN job.state ELSE 'waiting' END"""
+        WHEN job.claim IS NOT NULL THEN 'waiting'
+        WHEN job.state = 'done' AND EXISTS (SELECT 1 FROM main.collected AS collected
+            WHERE collected.job = job.id AND collected.attempt = job.attempt) THEN 'collected'
+        ELSE job.state END"""
 
 
 def begin(connection: Connection, info: RunInfo, now_s: float, cluster: str | None = None) -> int:

@@ -81,7 +81,7 @@ _MADE = """
 
 _OF_OUTPUTS = ("outputs", "target")
 
-_TABLES = frozenset({"job", "attempt", "submission", "output", "note", "setting"})
+_TABLES = frozenset({"job", "attempt", "submission", "output", "note", "setting", "collected"})
 _FUNCTIONS = _words(
     """
     abs avg char coalesce count date datetime format glob group_concat hex ifnull iif instr
