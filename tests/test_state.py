@@ -759,7 +759,7 @@ FLIPS = 300
 
 
 def test_a_flipped_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
-    build(open_state(tmp_path), range(40))
+    build(open_state(tmp_path), range(80))
     recorder = Recorder(open_state(tmp_path), INFO)
     recorder.claim([to_claim(number) for number in range(5)])
     expected = records_in(tmp_path)
