@@ -96,6 +96,7 @@ class Model:
                         maker[path].name in stale
                         # What is put back is as it was; what is still there is made anew.
                         or (maker[path].name in restored and path in self.files)
+                        or self._may_differ(path, job, here, restored, ask)
                         # Whether it is as it was is not known.
                         or (
                             maker[path].name in restored - set(self.memory)
@@ -110,6 +111,26 @@ class Model:
                     restored |= {maker[path].name for path in gone} - stale
         restored -= stale
         return Planned([job for job in here if job.name in stale | restored], restored)
+
+    def _may_differ(
+        self,
+        path: str,
+        job: ModelJob,
+        here: Collection[ModelJob],
+        restored: Collection[str],
+        ask: Ask,
+    ) -> bool:
+        """Whether a file that is compared by its bytes is put back from other ones."""
+        other: set[str] = set()
+        maker = {path: each for each in here for path in each.outputs}
+        for each in here:
+            memory = self.memory.get(each.name)
+            if each.name not in restored or memory is None:
+                continue
+            ancient = any(memory.inputs.get(p) != self.files.get(p) for p in each.ancient)
+            if ancient or any(p in maker and maker[p].name in other for p in each.inputs):
+                other.add(each.name)
+        return (ask.content or path in job.content) and maker[path].name in other
 
     def changed(self, job: ModelJob, jobs: Collection[ModelJob], ask: Ask) -> bool:
         """Whether something of the job itself is not as it was after its last success."""

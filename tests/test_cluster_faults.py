@@ -50,8 +50,8 @@ DURING = """kill -9 $PPID; sleep 2.5; exec "$real" "$@" """
 AFTER = """"$real" "$@"; kill -9 $PPID"""
 MOMENTS = [
     (command, call, when)
-    for command, calls in (("sbatch", 6), ("scontrol", 1))
-    for call in range(1, calls + 1)
+    for command, calls in (("sbatch", range(1, 7)), ("scontrol", [2]))  # 1: which cluster is it
+    for call in calls
     for when in ("before", "during", "after")
 ]
 SHORT = {4, 16}
@@ -280,6 +280,27 @@ def test_two_builds_on_two_clusters_at_once_run_each_job_once(
     assert [result.code for result in results] == [0, 0], results
     one.went_well(JOBS, results[0])
     assert slurm_beta.jobs() == []
+
+
+def test_commands_that_speak_to_another_cluster_tell_nothing_of_jobs(
+    bent: Bent, slurm_beta: Slurm
+) -> None:
+    """As from the login node of another cluster, whose queue has none of the jobs."""
+    process, _ = running(bent)
+    kill(process)
+    bent.pipe.path(".hpcmake/run-2/watched").unlink()  # as if it had been killed long ago
+    looks, here = bent.calls("squeue"), bent.env
+    bent.env = {**bent.env, **slurm_beta.env}
+    other = bent.start()
+    bent.wait(lambda: bent.calls("squeue") >= looks + 9)  # three times the grace, and more
+    assert set(states(bent).values()) == {"running", "queued"}
+    cancelled = bent.pipe.run("cancel", "--all", "--yes", env=bent.env)
+    assert (cancelled.code, "error[other-cluster]" in cancelled.err) == (3, True)
+    other.send_signal(signal.SIGINT)
+    assert "another cluster of the same kind answers here" in bent.end(other).err
+    bent.env = here
+    bent.pipe.write("go")
+    bent.went_well(SLOW_JOBS, bent.run())
 
 
 def test_a_lock_that_is_held_for_long_loses_no_end(bent: Bent) -> None:

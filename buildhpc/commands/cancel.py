@@ -77,10 +77,12 @@ def cancel_jobs(state: State, jobs: Sequence[JobRow]) -> tuple[int, list[str]]:
 def _on_cluster(state: State, run_: int, names: Sequence[str]) -> tuple[int, list[str]]:
     """Cancel jobs of a run on clusters; how many, and the ids that do not go away."""
     from buildhpc.commands.moving import advance_of, clusters_of
-    from buildhpc.run.cancelling import cancel, wait_until_gone
+    from buildhpc.run.cancelling import cancel, check_here, wait_until_gone
     from buildhpc.state import cluster_runs, submissions
 
     clusters = clusters_of(cluster_runs.options(state, run_))
+    jobs = set(names)
+    check_here(clusters, (each for each in submissions.in_flight(state, run_) if each.job in jobs))
     stopped = cluster_runs.cancel(state, run_, names)
     ended = [*stopped.spent, *stopped.running]
     attempts = {flight.attempt for flight in ended}

@@ -57,7 +57,7 @@ class Follower:
         self._run = run
         self._plan = plan
         self._advance = advance
-        advance.on_wait(self._warn_once)
+        advance.patience.tell = self._warn_once
         self._pipeline = pipeline
         self._planned: dict[str, PlannedJob] = {}
         self._stamp = (0, 0)
@@ -139,7 +139,7 @@ class Follower:
 
     def _leave(self, number: int) -> None:
         self._left = self._left or number
-        self._advance.hurry()
+        self._advance.patience.end()
 
     def _loop(self, signals: Signals, reporter: Reporter) -> str | None:
         """How the run ended; None: the user left it."""

@@ -51,6 +51,18 @@ def ended_untold(kind: str, failure: str, words: str) -> str:
     return by
 
 
+def answered_by_another() -> str:
+    """What answers is not the cluster that jobs were submitted to."""
+    return "another cluster of the same kind answers here, or none says which it is"
+
+
+def not_here(cluster: str) -> HpcmakeError:
+    """Jobs are to be cancelled, and the commands here speak to another cluster."""
+    text = f"cluster `{cluster}`: {answered_by_another()}"
+    cure = "do it where they were submitted, in an environment such as there"
+    return HpcmakeError(Problem("other-cluster", text, None, (Note("help", cure),)), exit_code=3)
+
+
 def asked_again(cluster: str, words: str, longest_s: float) -> str:
     """A scheduler does not take what is asked of it at this moment."""
     again = f"it is asked again for {round(longest_s)} s, Ctrl-C ends that"

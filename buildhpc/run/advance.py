@@ -20,7 +20,7 @@ from buildhpc.diagnostics import HpcmakeError
 from buildhpc.plan.window import Waiting, choose, stranded
 from buildhpc.run.asks import Try
 from buildhpc.run.cancelling import cancel
-from buildhpc.run.clusters import Clusters
+from buildhpc.run.clusters import Clusters, Patience
 from buildhpc.run.later import as_waiting, look, mark_more
 from buildhpc.run.looking import Looking, Step, go_on_mark
 from buildhpc.run.places import free_places, go_on_prefix
@@ -116,13 +116,10 @@ class Advance:
         """How far apart looks at the queues are."""
         return min((site.settings.poll_s for site in self._clusters.known()), default=_POLL_S)
 
-    def on_wait(self, tell: Callable[[str], None]) -> None:
-        """Whom to tell that a scheduler does not answer and is asked again."""
-        self._clusters.patience.tell = tell
-
-    def hurry(self) -> None:
-        """Do not ask a scheduler again that does not answer: somebody wants to leave."""
-        self._clusters.patience.end()
+    @property
+    def patience(self) -> Patience:
+        """With schedulers that do not answer; who is told of it, and when it is to end."""
+        return self._clusters.patience
 
     def step(self, *, look: bool) -> Step:
         """Take the runs on. look: ask the schedulers what they have. Raises: HpcmakeError."""
@@ -276,9 +273,10 @@ class Advance:
         others = sum(each.run != run.id for each in flights)
         room = {}
         for alias in {each.cluster for each in waiting}:
+            room[alias] = 0
             if time.monotonic() < self._full_until_s.get(alias, 0.0):
-                room[alias] = 0
                 continue
+            mine = [each for each in flights if each.cluster == alias]
             wanted = sum(each.cluster == alias for each in waiting)
             ever = others + sum(
                 1 + max(each.retries.values(), default=0)
@@ -286,11 +284,12 @@ class Advance:
                 if each.cluster == alias
             )
             site = self._clusters.site(alias)
+            if not all(site.answers_for(each.site) for each in mine):
+                continue
             room[alias], crowded = free_places(self._state, site, flights, wanted, ever)
             most, until_s = self._takes.get(alias, (0, 0.0))
             if time.monotonic() < until_s:
-                there = sum(each.cluster == alias for each in flights)
-                room[alias] = max(0, min(room[alias], most - there))
+                room[alias] = max(0, min(room[alias], most - len(mine)))
             if crowded:
                 self._full_until_s[alias] = time.monotonic() + min(_LEAVING_S, self.poll_s)
         return room

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Sequence
 
+from buildhpc.messages import clusters as messages
 from buildhpc.run.clusters import Clusters
 from buildhpc.state.flights import InFlight
 
@@ -19,7 +20,9 @@ def cancel(
     """Cancel the scheduler jobs of attempts. Returns cluster -> the ids that were cancelled.
 
     left: attempts that go on; an array with none of these is cancelled as a whole.
+    Raises: as `check_here`, before anything is cancelled.
     """
+    check_here(clusters, flights)
     kept = {each.place.submission for each in left}
     ids: dict[str, dict[str, None]] = {}
     for flight in flights:
@@ -30,6 +33,13 @@ def cancel(
     for alias, some in ids.items():
         clusters.site(alias).cancel(list(some))
     return {alias: list(some) for alias, some in ids.items()}
+
+
+def check_here(clusters: Clusters, flights: Iterable[InFlight]) -> None:
+    """Whether attempts are where commands go from here. Raises: messages.not_here."""
+    for flight in flights:
+        if not clusters.site(flight.cluster).answers_for(flight.site):
+            raise messages.not_here(flight.cluster)
 
 
 def wait_until_gone(

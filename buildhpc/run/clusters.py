@@ -15,7 +15,15 @@ from typing import Any, Literal
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import clusters as messages
 from buildhpc.run import calls, polls
-from buildhpc.schedulers.protocol import Answer, Ask, Queued, Request, UnreadableError, Verdict
+from buildhpc.schedulers.protocol import (
+    Answer,
+    Ask,
+    Identified,
+    Queued,
+    Request,
+    UnreadableError,
+    Verdict,
+)
 from buildhpc.schedulers.registry import scheduler
 from buildhpc.sites import Cluster, Sites
 
@@ -111,6 +119,7 @@ class Site:
         )
         command = self.scheduler.queue(settings.user or getpass.getuser())
         self._pace = Pace(settings.submit_rate)
+        self._known_as: str | None = None
         self._read: tuple[Answer, dict[str, Queued]] | None = None
         self._poll = polls.Poll(self._place, command, lambda: self._call(command), self._readable)
 
@@ -123,6 +132,26 @@ class Site:
     def max_array(self) -> int:
         """How many elements an array may have."""
         return self.settings.max_array or self.scheduler.abilities.max_array
+
+    def known_as(self) -> str | None:
+        """What tells the cluster that answers from others; empty: nothing does.
+
+        None: nobody knows now.
+        """
+        if self._known_as is None:
+            if not isinstance(self.scheduler, Identified):
+                self._known_as = ""
+                return ""
+            try:
+                answer = self._call(self.scheduler.identify())
+                self._known_as = self.scheduler.identity(answer)
+            except (UnreadableError, HpcmakeError):
+                return None
+        return self._known_as
+
+    def answers_for(self, site: str) -> bool:
+        """Whether what answers is the cluster of `site`, as `known_as` told when it was used."""
+        return not site or self.known_as() in ("", site)
 
     def there(self, path: str) -> str:
         """An absolute path of this host, as the nodes see it."""

@@ -103,6 +103,9 @@ class Looking:
     def _recovered(self, doubt: Doubt, step: Step) -> bool:
         """Find out whether something was submitted, and let it start; False: nobody knows yet."""
         site = self._clusters.site(doubt.cluster)
+        if not site.answers_for(doubt.site):
+            step.unanswered[doubt.cluster] = messages.answered_by_another()
+            return False
         try:
             if doubt.state == "held" and doubt.scheduler_id:
                 return site.release([doubt.scheduler_id])
@@ -185,7 +188,10 @@ class Looking:
             if queue is None:
                 continue
             site = self._clusters.site(alias)
-            mine = [_flight(each) for each in flights if each.cluster == alias]
+            there = [each for each in flights if each.cluster == alias]
+            mine = [_flight(each) for each in there if site.answers_for(each.site)]
+            if len(mine) < len(there):
+                step.unanswered[alias] = messages.answered_by_another()
             # What the queue held a while ago may be all that is known of it now.
             grace_s = max(site.settings.grace_s, 2 * site.settings.poll_s)
             missing = self._missing.setdefault(alias, Missing(grace_s))

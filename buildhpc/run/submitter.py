@@ -89,6 +89,7 @@ class Submitter:
             [to_submit(draft, tries) for draft in drafts],
             {each.details["recipe"]: each.details["text"] for each in tries.values()},
             seen,
+            self._clusters.site(drafts[0].cluster).known_as() or "",
         )
         if opened is None:
             return None

@@ -111,6 +111,17 @@ class Local:
         """See `Scheduler.cancel`."""
         return self._commands("cancel", ids)
 
+    def identify(self) -> list[str]:
+        """See `Identified.identify`: it is a queue of one host."""
+        return ["uname", "-n"]
+
+    def identity(self, answer: Answer) -> str:
+        """See `Identified.identity`."""
+        name = answer.out.strip()
+        if answer.code != 0 or not name:
+            raise unreadable(answer, "the name of a host")
+        return name
+
     def queue(self, user: str) -> list[str]:  # noqa: ARG002  # the queue is one user's
         """See `Scheduler.queue`."""
         return self._command("queue")

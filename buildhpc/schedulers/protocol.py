@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,21 @@ Refusal = Literal["later", "full", "wrong"]
 
 class UnreadableError(Exception):
     """An answer says neither yes nor no; the text says what was expected."""
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """An adapter that can tell one cluster of its kind from another.
+
+    The same commands may speak to another cluster in another shell, or on another host, where
+    its ids mean other jobs or none.
+    """
+
+    def identify(self) -> list[str]:
+        """The command that asks which cluster answers."""
+
+    def identity(self, answer: Answer) -> str:
+        """Its name. Raises: UnreadableError."""
 
 
 class Scheduler(Protocol):

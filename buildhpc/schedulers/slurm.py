@@ -190,6 +190,17 @@ class Slurm:
         """See `Scheduler.cancel`."""
         return [["scancel", *some] for some in chunks(ids, 500)]
 
+    def identify(self) -> list[str]:
+        """See `Identified.identify`."""
+        return ["scontrol", "show", "config"]
+
+    def identity(self, answer: Answer) -> str:
+        """See `Identified.identity`."""
+        found = re.search(r"^ClusterName\s*=\s*(\S+)$", answer.out, re.MULTILINE)
+        if answer.code != 0 or found is None:
+            raise unreadable(answer, "a configuration with `ClusterName`")
+        return found[1]
+
     def queue(self, user: str) -> list[str]:
         """See `Scheduler.queue`."""
         shown = f"{_LINE}%i|%T|%B|%r|%j"

@@ -51,7 +51,7 @@ def record_export(
         run = begin(connection, info, now_s, arrays[0].cluster)
         rows = claims.mark(connection, None, found)
         ids = {name: held.id for name, held in rows.items()}
-        opened, _ = write_slice(connection, run, arrays, ids, (made[0], now_s))
+        opened, _ = write_slice(connection, run, arrays, ids, (made[0], now_s, ""))
         for statement in (
             "UPDATE run SET status = 'exported', ended_s = beat_s WHERE id = ?",
             "UPDATE slice SET state = 'done' WHERE run = ?",

@@ -27,7 +27,7 @@ class InFlight(NamedTuple):
     scheduler; None before that is known. state: `queued`, or `running` once its runner said so.
     waits: it was submitted after others. host, started_s: None before it began. stopped: what
     its runner said when it was told to end from outside; None: it was not. name: of the
-    submission, at the scheduler.
+    submission, at the scheduler. site: what tells that from others; empty: nothing does.
     """
 
     attempt: int
@@ -44,6 +44,7 @@ class InFlight(NamedTuple):
     started_s: float | None
     stopped: str | None = None
     name: str = ""
+    site: str = ""
 
 
 class End(NamedTuple):
@@ -68,8 +69,9 @@ _FLIGHTS = """SELECT attempt.id, attempt.run, job.name, job.id, attempt.number,
     attempt.submission, attempt.element, submission.elements, submission.cluster,
     attempt.scheduler_id, attempt.state, submission.edges != '[]', attempt.host,
     attempt.started_s, CASE WHEN attempt.told = 'receipt' THEN attempt.message END,
-    submission.name FROM attempt JOIN job ON job.id = attempt.job
+    submission.name, slice.site FROM attempt JOIN job ON job.id = attempt.job
     JOIN submission ON submission.id = attempt.submission
+    JOIN slice ON slice.id = submission.slice
     WHERE attempt.state IN ('running', 'queued')"""
 
 _END = """UPDATE attempt SET state = ?, failure = ?, message = ?, told = ?, ended_s = ?,

@@ -81,6 +81,9 @@ _SAID = (
         DELETE FROM part WHERE job = old.id; END""",
 )
 
+# What tells the cluster that a slice went to from others that may answer to the same name.
+_SITES = ("ALTER TABLE slice ADD COLUMN site TEXT NOT NULL DEFAULT ''",)
+
 TABLES = (
     """CREATE TABLE run (
         id INTEGER PRIMARY KEY, status TEXT NOT NULL, started_s REAL NOT NULL, ended_s REAL,
@@ -127,6 +130,7 @@ TABLES = (
         UPDATE guard SET rows = rows - 1, total = total - old.crc WHERE id = 2; END""",
     *_CLUSTER,
     *_SAID,
+    *_SITES,
 )
 
 # Version -> the statements that make the next version of it.
@@ -141,7 +145,7 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         *_CLUSTER,
         *_LAST_ATTEMPT,
     ),
-    2: _SAID,
+    2: (*_SAID, *_SITES),
 }
 
 

@@ -83,6 +83,7 @@ class Doubt(NamedTuple):
 
     state: `making` (nobody knows whether it was submitted: it is looked for by `name`), or
     `held` (it has its id, and is yet to be released). quiet_s: since a last sign of life of it.
+    site: what tells its cluster from others; empty: nothing does.
     """
 
     slice: int
@@ -93,6 +94,7 @@ class Doubt(NamedTuple):
     scheduler_id: str | None
     state: str
     quiet_s: float
+    site: str = ""
 
 
 _HAD = ("running", "queued", "spawned")
@@ -109,13 +111,15 @@ def open_slice(
     arrays: Sequence[ToSubmit],
     texts: Mapping[str, str] | None = None,
     seen: frozenset[int] | None = None,
+    site: str = "",
 ) -> Slice | None:
     """Record that jobs are about to be submitted, by this process.
 
-    texts: digest -> the compared text of the recipes. seen: the attempts in flight at this
-    cluster that its room was counted by. None: one of the jobs is not waiting for this run any
-    more, or others are in flight by now, so that there is another choice to be made; nothing
-    was recorded. 10,000 jobs take 0.5 s CPU.
+    site: what tells the cluster from others; empty: nothing does. texts: digest -> the compared
+    text of the recipes. seen: the attempts in flight at this cluster that its room was counted
+    by. None: one of the jobs is not waiting for this run any more, or others are in flight by
+    now, so that there is another choice to be made; nothing was recorded. 10,000 jobs take 0.5
+    s CPU.
     """
     (state.home / "inbox").mkdir(parents=True, exist_ok=True)
     with state.transaction() as connection:
@@ -124,7 +128,7 @@ def open_slice(
         if ids is None or (seen is not None and _others(connection, arrays[0].cluster, seen)):
             return None
         manifest = f"{state.home.name}/run-{run}/slice-{{}}.jsonl"
-        opened, rows = write_slice(connection, run, arrays, ids, (manifest, state.now_s()))
+        opened, rows = write_slice(connection, run, arrays, ids, (manifest, state.now_s(), site))
         write_changes(connection, run, change_counter(state.found), rows)
         write_texts(connection, texts or {})
     return opened
@@ -141,13 +145,14 @@ def write_slice(
     run: int,
     arrays: Sequence[ToSubmit],
     ids: Mapping[str, int],
-    made: tuple[str, float],
+    made: tuple[str, float, str],
 ) -> tuple[Slice, list[Row]]:
     """Write a slice with its attempts; returns it, and what becomes of their jobs.
 
-    ids: job -> its row. made: the path of its manifest, where `{}` is its number, and when.
+    ids: job -> its row. made: the path of its manifest, where `{}` is its number, when, and
+    what tells the cluster from others.
     """
-    slice_ = _begin(connection, run, made[1])
+    slice_ = _begin(connection, run, *made[1:])
     manifest = made[0].format(slice_)
     submissions = _submissions(connection, arrays)
     _write_submissions(connection, (run, slice_, manifest, made[1]), arrays, submissions)
@@ -170,12 +175,12 @@ def _waiting(connection: Connection, run: int, names: Sequence[str]) -> dict[str
     return ids if ids.keys() >= set(names) else None
 
 
-def _begin(connection: Connection, run: int, now_s: float) -> int:
+def _begin(connection: Connection, run: int, now_s: float, site: str) -> int:
     owner = this_process()
     cursor = connection.execute(
-        "INSERT INTO slice (run, host, pid, process_start, boot, beat_s, state)"
-        " VALUES (?, ?, ?, ?, ?, ?, 'making')",
-        (run, owner.host, owner.pid, owner.process_start, owner.boot, now_s),
+        "INSERT INTO slice (run, host, pid, process_start, boot, beat_s, state, site)"
+        " VALUES (?, ?, ?, ?, ?, ?, 'making', ?)",
+        (run, owner.host, owner.pid, owner.process_start, owner.boot, now_s, site),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
@@ -359,8 +364,10 @@ def doubtful(state: State) -> list[Doubt]:
             Doubt(*row)
             for id_ in dead
             for row in connection.execute(
-                "SELECT slice, run, id, cluster, name, scheduler_id, state, ? FROM submission"
-                " WHERE slice = ? AND state IN ('making', 'held') ORDER BY id",
+                "SELECT slice, submission.run, submission.id, cluster, name, scheduler_id,"
+                " submission.state, ?, site FROM submission"
+                " JOIN slice ON slice.id = submission.slice WHERE slice = ?"
+                " AND submission.state IN ('making', 'held') ORDER BY submission.id",
                 (now_s - beats[id_], id_),
             )
         ]
