@@ -41,10 +41,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that want a scheduler."""
+    """Mark the tests that want a scheduler, and have them run beside those that need the CPU."""
+    waiting, busy = [], []
     for item in items:
         if TO_USE.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker("cluster")
+            waiting.append(item)
+        else:
+            busy.append(item)
+    places = [(k / len(waiting), 0, k) for k in range(len(waiting))]
+    places += [(k / len(busy), 1, k) for k in range(len(busy))]
+    items[:] = [(waiting, busy)[kind][k] for _, kind, k in sorted(places)]
 
 
 def pytest_terminal_summary(

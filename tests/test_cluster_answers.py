@@ -217,7 +217,7 @@ def test_a_scheduler_that_takes_nothing_is_told_and_nothing_is_left(
     bent.bend("sbatch", answer)
     result = bent.run(hasty=True)
     assert result.code == 3, result.err
-    waits, _, told = result.err.partition("\n\n")
+    waits, _, told = result.err.partition("\n")
     assert waits.startswith(f"note: cluster `{bent.alias}` does not answer: "), result.err
     assert told.startswith(f"error[cluster-away]: cluster `{bent.alias}` takes no jobs: ")
     assert "nothing was submitted" in result.err
