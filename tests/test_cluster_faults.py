@@ -54,7 +54,7 @@ MOMENTS = [
     for call in calls
     for when in ("before", "during", "after")
 ]
-SHORT = {4, 16}
+SHORT = {4}
 
 
 def right(bent: Bent) -> bool:

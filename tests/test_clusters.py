@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from real_schedulers import Cluster, Pbs, Sge, Slurm, script
 
+IN_FULL = pytest.mark.skipif(
+    int(os.environ.get("HPCMAKE_ROUNDS", "30")) < 1000, reason="with HPCMAKE_ROUNDS=1000"
+)
+
 FIRST_PORT = int(os.environ.get("HPCMAKE_CLUSTERS_PORT", "17300"))
 
 
@@ -119,6 +123,7 @@ def test_slurm_starts_nothing_on_a_drained_node(slurm: Slurm) -> None:
     slurm.wait_for_state(job, "COMPLETED")
 
 
+@IN_FULL
 @pytest.mark.breaks
 def test_a_slurm_that_is_found_broken_is_booted_anew(slurm: Slurm) -> None:
     slurm.fault("node-down", "1")
@@ -129,6 +134,7 @@ def test_a_slurm_that_is_found_broken_is_booted_anew(slurm: Slurm) -> None:
     slurm.wait_for_state(job, "COMPLETED")
 
 
+@IN_FULL
 @pytest.mark.breaks
 def test_an_sge_that_is_found_broken_is_booted_anew(sge: Sge) -> None:
     sge.fault("execd-down")

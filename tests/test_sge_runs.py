@@ -150,6 +150,8 @@ def test_a_job_that_is_run_anew_goes_on_as_the_same_attempt(scene: Scene, sge: S
     with scene.following() as front:
         scene.wait_for(lambda: pipe.exists("begun"), "it runs")
         (job,) = sge.jobs()
+        # As long as it is on its way to the node, what runs there already cannot be run anew.
+        sge.wait_for_state(job, "r", limit_s=60)
         sge.run("qmod", "-rj", job)
         scene.wait_for(lambda: pipe.read("begun") == "\n\n", "it runs again", 90)
         pipe.write("go")
