@@ -18,7 +18,7 @@ from ssh_host import Host, ssh_host
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.run import calls, polls
 from buildhpc.run.calls import Place, call, environment
-from buildhpc.run.clusters import Pace
+from buildhpc.run.clusters import Pace, Site
 from buildhpc.run.polls import Look, Poll
 from buildhpc.schedulers.protocol import Answer
 
@@ -381,3 +381,22 @@ def test_calls_that_submit_come_at_once_and_then_at_the_pace_of_the_site(
     waits.clear()
     pace.keep()
     assert waits == []
+
+
+class Silent(Site):
+    """A cluster that never says which one it is."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def known_as(self) -> str | None:
+        self.asked += 1
+        return None
+
+
+def test_which_cluster_answers_is_asked_once_for_many_jobs() -> None:
+    silent = Silent()
+    assert silent.answers_for(["", ""]) == {""}
+    assert silent.asked == 0, "nothing tells it from others"
+    assert silent.answers_for([*["alpha"] * 1000, ""]) == {""}
+    assert silent.asked == 1

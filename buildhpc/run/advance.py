@@ -284,7 +284,8 @@ class Advance:
                 if each.cluster == alias
             )
             site = self._clusters.site(alias)
-            if not all(site.answers_for(each.site) for each in mine):
+            sites = {each.site for each in mine}
+            if site.answers_for(sites) != sites:
                 continue
             room[alias], crowded = free_places(self._state, site, flights, wanted, ever)
             most, until_s = self._takes.get(alias, (0, 0.0))

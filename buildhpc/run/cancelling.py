@@ -37,9 +37,12 @@ def cancel(
 
 def check_here(clusters: Clusters, flights: Iterable[InFlight]) -> None:
     """Whether attempts are where commands go from here. Raises: messages.not_here."""
+    sites: dict[str, set[str]] = {}
     for flight in flights:
-        if not clusters.site(flight.cluster).answers_for(flight.site):
-            raise messages.not_here(flight.cluster)
+        sites.setdefault(flight.cluster, set()).add(flight.site)
+    for alias, some in sites.items():
+        if clusters.site(alias).answers_for(some) != some:
+            raise messages.not_here(alias)
 
 
 def wait_until_gone(

@@ -8,7 +8,7 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -149,9 +149,14 @@ class Site:
                 return None
         return self._known_as
 
-    def answers_for(self, site: str) -> bool:
-        """Whether what answers is the cluster of `site`, as `known_as` told when it was used."""
-        return not site or self.known_as() in ("", site)
+    def answers_for(self, sites: Iterable[str]) -> frozenset[str]:
+        """Those of `sites`, as `known_as` told when they were used, that are what answers.
+
+        It is asked for once: where it does not say, it would say so for each of many jobs.
+        """
+        asked = frozenset(sites)
+        now = self.known_as() if asked - {""} else ""
+        return asked if now == "" else asked & {"", now}
 
     def there(self, path: str) -> str:
         """An absolute path of this host, as the nodes see it."""

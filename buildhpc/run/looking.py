@@ -98,12 +98,13 @@ class Looking:
         for slice_, over in slices.items():
             if over:
                 submissions.released(self._state, slice_)
-        submissions.leave(self._state, [slice_ for slice_, over in slices.items() if not over])
+        if left := [slice_ for slice_, over in slices.items() if not over]:
+            submissions.leave(self._state, left)
 
     def _recovered(self, doubt: Doubt, step: Step) -> bool:
         """Find out whether something was submitted, and let it start; False: nobody knows yet."""
         site = self._clusters.site(doubt.cluster)
-        if not site.answers_for(doubt.site):
+        if not site.answers_for([doubt.site]):
             step.unanswered[doubt.cluster] = messages.answered_by_another()
             return False
         try:
@@ -189,7 +190,8 @@ class Looking:
                 continue
             site = self._clusters.site(alias)
             there = [each for each in flights if each.cluster == alias]
-            mine = [_flight(each) for each in there if site.answers_for(each.site)]
+            here = site.answers_for(each.site for each in there)
+            mine = [_flight(each) for each in there if each.site in here]
             if len(mine) < len(there):
                 step.unanswered[alias] = messages.answered_by_another()
             # What the queue held a while ago may be all that is known of it now.
