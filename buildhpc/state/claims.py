@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildhpc.state.records import MANY, chunks, job_crc
 from buildhpc.state.rows import NOW, Change, Row, let_go, write_changes
 from buildhpc.state.runs import OpenRun, finish, open_runs
+from buildhpc.state.schema import UNDER_WAY
 from buildhpc.state.snapshot import change_counter
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
     from buildhpc.state.database import State
-
-_UNDER_WAY = ("running", "queued", "spawned")
 
 
 class JobToClaim(NamedTuple):
@@ -164,7 +163,7 @@ def sort_out(
             return None
         else:
             # What this very run has in a queue already, by whom ever, is not to wait again.
-            going = claim == run and before in _UNDER_WAY
+            going = claim == run and before in UNDER_WAY
             free[job.name] = Held(id_, "" if going else before)
     return Sorted(free, foreign, new)
 
@@ -189,7 +188,7 @@ def take(connection: Connection, run: int, recorded: int, jobs: Sorted) -> dict[
     mine = mark(connection, run, jobs)
     waiting = Change("waiting", keep=run)
     left = [
-        Row(name, held.id, waiting) for name, held in jobs.free.items() if held.before in _UNDER_WAY
+        Row(name, held.id, waiting) for name, held in jobs.free.items() if held.before in UNDER_WAY
     ]
     write_changes(connection, run, recorded, left)
     return mine

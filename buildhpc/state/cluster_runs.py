@@ -19,6 +19,7 @@ from buildhpc.state.flights import InFlight, close_spent, flights_of, withdraw
 from buildhpc.state.records import MANY, chunks, pack
 from buildhpc.state.rows import Change, Row, clean, write_changes
 from buildhpc.state.runs import begin, count_undone, finish, open_runs
+from buildhpc.state.schema import UNDER_WAY
 from buildhpc.state.snapshot import change_counter
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 # How a job of a run may have ended otherwise than done.
 GIVEN_UP = frozenset({"failed", "cancelled", "skipped", "lost"})
-# What a job of a run is that has been submitted.
-_HAD = ("queued", "running", "spawned")
 
 
 class Standing(NamedTuple):
@@ -147,7 +146,7 @@ def _standing(row: _Row | None, run: int, living: Collection[int]) -> Standing:
         return Standing("free")
     tried = row.number if row.run == run and row.number is not None else 0
     if row.claim == run:
-        return Standing(row.state if row.state in _HAD else "waiting", tried)
+        return Standing(row.state if row.state in UNDER_WAY else "waiting", tried)
     if row.claim is not None:
         return Standing("foreign" if row.claim in living else "free", tried)
     if row.state in ("done", "cancelled", "skipped"):
@@ -235,7 +234,9 @@ def refuse(state: State, run: int, texts: Mapping[str, str], failure: str = "sub
     with state.transaction() as connection:
         found = _rows(connection, list(texts))
         rows = {
-            name: row for name, row in found.items() if row.claim == run and row.state not in _HAD
+            name: row
+            for name, row in found.items()
+            if row.claim == run and row.state not in UNDER_WAY
         }
         first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM attempt").fetchone()[0]
         attempts, changes = [], []

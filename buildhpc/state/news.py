@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from buildhpc.state.receipts import Ended, Receipt, Started
+from buildhpc.state.schema import UNDER_WAY
 
-_OPEN = ("running", "queued", "spawned")
 # What means something to the run that has the job alone.
 _OF_RUN = ("unready", "unneeded", "spawned")
 # Of a job that no run has: it was given up, and so counted.
@@ -45,7 +45,7 @@ def is_guess(receipt: Ended, known: Known) -> bool:
 
     Where a user asked for that, it is so.
     """
-    open_ = known.state in _OPEN and not known.exported
+    open_ = known.state in UNDER_WAY and not known.exported
     return receipt.outcome.state == "cancelled" and open_ and known.told != "user"
 
 
@@ -56,19 +56,19 @@ def is_news(receipt: Receipt, known: Known) -> bool:
         return False
     if known.state == "spawned" and not _is_end(receipt, restart):
         return False
-    if known.exported and known.state not in _OPEN:
+    if known.exported and known.state not in UNDER_WAY:
         # Nobody has it until it begins; then nobody else may have begun anything with its job.
         again = known.state == "exported" or receipt.key.restart > restart
         free = known.claim is None and (known.last or 0) <= known.attempt
         return again and free
-    if known.state in _OPEN:
+    if known.state in UNDER_WAY:
         return True
     # It ended, as somebody said. What its runner says counts more, and a later start of it most,
     # as long as nobody has begun anything else with the job.
     later = receipt.key.restart > restart
     if not later and (known.told == "receipt" or isinstance(receipt, Started)):
         return False
-    if known.last != known.attempt or known.job_state in _OPEN:
+    if known.last != known.attempt or known.job_state in UNDER_WAY:
         return False
     if isinstance(receipt, Started) or receipt.outcome.state in _OF_RUN:
         return known.claim == receipt.key.run

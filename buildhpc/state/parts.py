@@ -16,7 +16,7 @@ from buildhpc.state.claims import JobToClaim, insert
 from buildhpc.state.plan_file import PlannedJob
 from buildhpc.state.rows import Change, Row, write_changes
 from buildhpc.state.runs import count_undone
-from buildhpc.state.schema import LAST_ATTEMPT
+from buildhpc.state.schema import LAST_ATTEMPT, UNDER_WAY_SQL
 from buildhpc.state.snapshot import change_counter
 
 if TYPE_CHECKING:
@@ -233,10 +233,10 @@ def resume(state: State, run: int, plan: Sequence[PlannedJob]) -> bool:
     With another recipe than that of the plan a job begins anew. Returns whether there was such a
     wish.
     """
-    query = """SELECT job.id, job.name, job.attempt, setting.value FROM setting
+    query = f"""SELECT job.id, job.name, job.attempt, setting.value FROM setting
         JOIN job ON job.id = setting.job
         WHERE setting.key = ? AND job.claim = ?
-        AND job.state NOT IN ('running', 'queued', 'spawned')"""
+        AND job.state NOT IN {UNDER_WAY_SQL}"""
     if not state.read(lambda connection: connection.execute(query, (RESUME, run)).fetchone()):
         return False
     with state.transaction() as connection:

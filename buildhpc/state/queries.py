@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from buildhpc.state.records import chunks, path_bytes
 from buildhpc.state.rows import NOW, SHOWN
-from buildhpc.state.runs import open_runs, state_now
+from buildhpc.state.runs import living, state_now
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -152,7 +152,7 @@ def jobs(state: State, where: Where | None = None) -> list[JobRow]:
 
     def query(connection: Connection) -> list[JobRow]:
         now_s = state.now_s()
-        now = state_now([run.id for run in open_runs(connection) if run.lives(now_s)])
+        now = state_now(living(connection, now_s))
         chosen = [said.choose(connection, now_s)] if said else []
         if states:
             chosen.append(f"{now} IN ({','.join('?' * len(states))})")
@@ -215,7 +215,7 @@ def runs_all_in(state: State, states: Sequence[str], before_s: float | None) -> 
 
     def query(connection: Connection) -> list[int]:
         now_s = state.now_s()
-        now = state_now([run.id for run in open_runs(connection) if run.lives(now_s)])
+        now = state_now(living(connection, now_s))
         marks = ",".join("?" * len(states))
         other = f"max({now} NOT IN ({marks}))" if states else "0"
         rows = connection.execute(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from zlib import crc32
 
 from buildhpc.plan.stamps import Record, Stamp
-from buildhpc.state.schema import DamageError
+from buildhpc.state.schema import UNDER_WAY, DamageError
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -140,7 +140,7 @@ class Records(Mapping[str, Record]):
                 continue
             name, state, failure = head.decode().split("\0", 2)
             bodies[name] = body
-            waits = claim is not None and state not in ("running", "queued", "spawned")
+            waits = claim is not None and state not in UNDER_WAY
             others[name] = ("waiting", "") if waits else (state, failure)
         return total
 

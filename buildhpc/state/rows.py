@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from buildhpc.state.records import job_crc, output_crc, path_bytes, sound
-from buildhpc.state.schema import DamageError
+from buildhpc.state.schema import UNDER_WAY_SQL, DamageError
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
 # The state of a job now: one that a run has and that does not run yet waits.
-NOW = """CASE WHEN job.claim IS NULL OR job.state IN ('running', 'queued', 'spawned') THEN job.state
+NOW = f"""CASE WHEN job.claim IS NULL OR job.state IN {UNDER_WAY_SQL} THEN job.state
     ELSE 'waiting' END"""
 
 # Jobs, and not the parts of those that spawned.

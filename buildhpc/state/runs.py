@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from buildhpc.state.owners import Owner, alive, this_process
 from buildhpc.state.records import sound
 from buildhpc.state.rows import clean
+from buildhpc.state.schema import UNDER_WAY_SQL
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -59,6 +60,11 @@ def _open(row: Sequence[Any]) -> OpenRun:
     return OpenRun(id_, *times, owner, str(command), cluster, bool(jobs), bool(exported))
 
 
+def living(connection: Connection, now_s: float) -> list[int]:
+    """The runs of which more will come. Raises: DamageError."""
+    return [run.id for run in open_runs(connection) if run.lives(now_s)]
+
+
 def state_now(living: Sequence[int]) -> str:
     """SQL for the state of a job now: what a run left running when it died is lost.
 
@@ -67,8 +73,8 @@ def state_now(living: Sequence[int]) -> str:
     runs = ",".join(map(str, living)) or "NULL"
     claimed = f"ifnull(job.claim IN ({runs}), 0)"
     return f"""CASE WHEN {claimed} THEN
-        CASE WHEN job.state IN ('running', 'queued', 'spawned') THEN job.state ELSE 'waiting' END
-        WHEN job.state IN ('running', 'queued', 'spawned') THEN 'lost'
+        CASE WHEN job.state IN {UNDER_WAY_SQL} THEN job.state ELSE 'waiting' END
+        WHEN job.state IN {UNDER_WAY_SQL} THEN 'lost'
         WHEN job.claim IS NOT NULL THEN 'waiting'
         WHEN job.state = 'done' AND EXISTS (SELECT 1 FROM main.collected AS collected
             WHERE collected.job = job.id AND collected.attempt = job.attempt) THEN 'collected'

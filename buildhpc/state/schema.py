@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 VERSION = 3
 
+# What a job of a run is from the time that it was submitted, or begun, until it ended.
+UNDER_WAY = ("running", "queued", "spawned")
+UNDER_WAY_SQL = f"({', '.join(map(repr, UNDER_WAY))})"
+
 # "hpcm": a database with another mark is none of ours. Source: sqlite.org/pragma.html.
 APPLICATION_ID = 0x6870636D
 

@@ -26,7 +26,7 @@ from buildhpc.state.flights import (
 from buildhpc.state.owners import Owner, alive, this_process
 from buildhpc.state.records import MANY, chunks
 from buildhpc.state.rows import Change, Row, clean, write_changes, write_texts
-from buildhpc.state.schema import LAST_ATTEMPT
+from buildhpc.state.schema import LAST_ATTEMPT, UNDER_WAY
 from buildhpc.state.snapshot import change_counter
 
 if TYPE_CHECKING:
@@ -97,7 +97,6 @@ class Doubt(NamedTuple):
     site: str = ""
 
 
-_HAD = ("running", "queued", "spawned")
 _ODD = re.compile(r"[^A-Za-z0-9_.]")
 
 _ATTEMPT = """INSERT INTO attempt (id, job, run, number, state, message, cores, mem_mib, time_s,
@@ -171,7 +170,7 @@ def _waiting(connection: Connection, run: int, names: Sequence[str]) -> dict[str
             for marks, part in chunks(names)
             for row in connection.execute(f"{select} AND name IN ({marks})", (run, *part))
         ]
-    ids = {name: id_ for name, id_, state in rows if state not in _HAD}
+    ids = {name: id_ for name, id_, state in rows if state not in UNDER_WAY}
     return ids if ids.keys() >= set(names) else None
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from buildhpc.diagnostics import Source, Span
 from buildhpc.messages import where as messages
 from buildhpc.state import schema
-from buildhpc.state.runs import open_runs, state_now
+from buildhpc.state.runs import living, state_now
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -177,8 +177,7 @@ class Condition(NamedTuple):
         return f"SELECT id FROM jobs WHERE ({self.sql}\n)"
 
     def _view(self, connection: Connection, now_s: float) -> None:
-        living = [run.id for run in open_runs(connection) if run.lives(now_s)]
-        values = {"now": state_now(living), "now_s": repr(now_s)}
+        values = {"now": state_now(living(connection, now_s)), "now_s": repr(now_s)}
         columns = {
             name: text.format(**values)
             for name, text in COLUMNS.items()
