@@ -60,7 +60,7 @@ class Project:
 
     def graph(self, choice: Choice, state: State | None) -> JobGraph:
         """The jobs that the chosen targets need. Raises: HpcmakeError."""
-        if any(rule.awaits for rule in self.pipeline.rules.values()):
+        if self.pipeline.awaits:
             return self.plan(choice, state)[0]
         return self.found(self.builder(state), choice)
 
@@ -142,7 +142,7 @@ class Project:
     def plan(self, choice: Choice, state: State | None) -> tuple[JobGraph, Evidence, Plan]:
         """The graph, what was looked at, and the plan. Raises: HpcmakeError."""
         self.growing = None
-        if any(rule.awaits for rule in self.pipeline.rules.values()):
+        if self.pipeline.awaits:
             from buildhpc.later import plan_until_checkpoints
 
             return plan_until_checkpoints(self, choice, state)

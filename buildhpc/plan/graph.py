@@ -82,7 +82,7 @@ class GraphBuilder:
         roots = dict.fromkeys(job for job in found if isinstance(job, Job))
         makers = makers_of(jobs, folders=self._index.has_directories)
         makers.update(self._inside)
-        if not any(rule.awaits for rule in self._pipeline.rules.values()):
+        if not self._pipeline.awaits:
             self._known.clear()
         named = {job.name: job for job in jobs if not job.outputs} if self._ordered else {}
         return JobGraph(tuple(jobs), makers, self._inside, tuple(paths), tuple(roots), named)

@@ -15,7 +15,7 @@ from buildhpc.messages import plan as messages
 from buildhpc.plan.graph import GraphBuilder
 from buildhpc.plan.judge import Judge
 from buildhpc.plan.model import Job, Reason, Step
-from buildhpc.plan.stale import edited_outputs
+from buildhpc.plan.stale import edited_by_hand, to_put_back
 from buildhpc.plan.stamps import Stamp
 
 
@@ -130,12 +130,7 @@ class Growing:
     def _edited(self, steps: Iterable[Step]) -> tuple[str, ...]:
         """Outputs that people changed since the job of a step made them."""
         evidence = self._judge.evidence
-        return tuple(
-            path
-            for step in steps
-            for path in edited_outputs(step.job, evidence.records.get(step.job.name), evidence)
-            if evidence.maker(path) in (None, step.job.name)
-        )
+        return tuple(path for step in steps for path in edited_by_hand(step.job, evidence))
 
     def _step(self, job: Job) -> Step:
         return Step(job, self._judge.reasons[job], self._judge.after(job))
@@ -199,9 +194,7 @@ class Growing:
                 if maker is None or maker in judge.reasons or path not in maker.temp:
                     continue
                 if judge.evidence.disk.get(path) is None:
-                    text = f"`{path}` is temporary and not there, and `{job.name}` needs it"
-                    reason = Reason("missing-output", text, path=path, job=job.name)
-                    judge.reasons[maker] = reason
+                    judge.reasons[maker] = to_put_back(path, job)
                     found[maker] = None
                     todo.append(maker)
         if len(found) < 2:

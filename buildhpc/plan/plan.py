@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from buildhpc.plan.model import Job, JobGraph, Plan, Reason, Step
-from buildhpc.plan.stale import Evidence, edited_outputs, other_reason, own_reason
+from buildhpc.plan.stale import Evidence, edited_by_hand, other_reason, own_reason, to_put_back
 
 
 def make_plan(graph: JobGraph, evidence: Evidence) -> Plan:
@@ -134,8 +134,7 @@ def _restore_temps(
             if maker is None or maker in planned or maker in found:
                 continue
             if path in maker.temp and evidence.disk.get(path) is None:
-                text = f"`{path}` is temporary and not there, and `{job.name}` needs it"
-                found[maker] = Reason("missing-output", text, path=path, job=job.name)
+                found[maker] = to_put_back(path, job)
     return found
 
 
@@ -160,9 +159,7 @@ def _with_edited(graph: JobGraph, evidence: Evidence, steps: tuple[Step, ...]) -
     edited: list[str] = []
     replaced: list[str] = []
     for job in graph.jobs:
-        changed = edited_outputs(job, evidence.records.get(job.name), evidence)
-        by_hand = [path for path in changed if evidence.maker(path) in (None, job.name)]
-        (replaced if job in planned else edited).extend(by_hand)
+        (replaced if job in planned else edited).extend(edited_by_hand(job, evidence))
     return Plan(steps, counted(graph.jobs), tuple(edited), tuple(replaced))
 
 

@@ -225,6 +225,18 @@ def edited_outputs(job: Job, record: Record | None, evidence: Evidence) -> list[
     return [path for path, old, new in changed if not _cut_off(old, new)]
 
 
+def edited_by_hand(job: Job, evidence: Evidence) -> list[str]:
+    """As `edited_outputs`, but for those that another job has made meanwhile."""
+    changed = edited_outputs(job, evidence.records.get(job.name), evidence)
+    return [path for path in changed if evidence.maker(path) in (None, job.name)]
+
+
+def to_put_back(path: str, user: Job) -> Reason:
+    """Why the job of a `temp` file must run that is itself fresh: `user` needs the file."""
+    text = f"`{path}` is temporary and not there, and `{user.name}` needs it"
+    return Reason("missing-output", text, path=path, job=user.name)
+
+
 def _changed_outputs(
     job: Job, record: Record | None, evidence: Evidence
 ) -> list[tuple[str, Stamp | None, Stamp]]:

@@ -141,3 +141,8 @@ class Pipeline:
     default: tuple[str, ...] = ()
     logging: Mapping[str, str] = field(default_factory=dict)
     settled: dict[tuple[int, tuple[str, ...]], Files] = field(default_factory=dict)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether inputs of a rule are known only once a checkpoint has run."""
+        return any(rule.awaits for rule in self.rules.values())
