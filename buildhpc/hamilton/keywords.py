@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 from buildhpc.messages import hamilton as messages
 from buildhpc.quantities import Duration, Size, quantity
+from buildhpc.sites.kinds import Kind, split, text, whole
 
 # Conditions on the end of a job that another one waits for.
 CONDITIONS = ("ok", "any", "notok", "start")
@@ -22,24 +23,8 @@ class Awaited(NamedTuple):
     condition: str = "ok"
 
 
-class _Kind(NamedTuple):
-    """wanted: in the words of a message. read: value -> what it means; None: it is no such."""
-
-    wanted: str
-    read: Callable[[Any], Any]
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value and "\n" not in value else None
-
-
 def _words(value: Any) -> tuple[str, ...] | None:
-    if isinstance(value, str):
-        try:
-            return tuple(shlex.split(value))
-        except ValueError:
-            return None
-    return _texts(value)
+    return split(value) if isinstance(value, str) else _texts(value)
 
 
 def _texts(value: Any) -> tuple[str, ...] | None:
@@ -63,8 +48,7 @@ def _command(value: Any) -> str | None:
 
 
 def _count(value: Any, least: int = 1) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    return value if whole else None
+    return whole(value, least)
 
 
 def _some(value: Any) -> int | None:
@@ -137,21 +121,21 @@ def _after(value: Any) -> tuple[Awaited, ...] | None:
     return tuple(Awaited(job) for job in jobs) if fine else None
 
 
-_TEXT = _Kind("a text", _text)
-_COUNT = _Kind("a whole number above 0", _count)
-_SOME = _Kind("a whole number", _some)
-_SIZE = _Kind('a size such as `"4G"`, or a number of GiB', _size)
-_FLAG = _Kind("True or False", _bool)
-_LIST = _Kind("a text, or a list of them", _texts)
-_PATHS = _Kind("a path, or a list of them", _texts)
+_TEXT = Kind("a text", text)
+_COUNT = Kind("a whole number above 0", _count)
+_SOME = Kind("a whole number", _some)
+_SIZE = Kind('a size such as `"4G"`, or a number of GiB', _size)
+_FLAG = Kind("True or False", _bool)
+_LIST = Kind("a text, or a list of them", _texts)
+_PATHS = Kind("a path, or a list of them", _texts)
 
 KINDS = {
-    "cmd": _Kind("a text for bash, or a list of words", _command),
+    "cmd": Kind("a text for bash, or a list of words", _command),
     "name": _TEXT,
     "cores": _COUNT,
     "mem": _SIZE,
-    "time": _Kind('a time such as `"1h30m"`, or a number of seconds', _time),
-    "gpus": _Kind("a number, or kind and number such as `a100:2`", _gpus),
+    "time": Kind('a time such as `"1h30m"`, or a number of seconds', _time),
+    "gpus": Kind("a number, or kind and number such as `a100:2`", _gpus),
     "nodes": _COUNT,
     "tasks": _COUNT,
     "disk": _SIZE,
@@ -159,20 +143,20 @@ KINDS = {
     "account": _TEXT,
     "qos": _TEXT,
     "constraint": _TEXT,
-    "options": _Kind("words for the scheduler, as a list or as one text", _words),
-    "work_dir": _Kind("a path", _path),
-    "env": _Kind("names and values", _env),
+    "options": Kind("words for the scheduler, as a list or as one text", _words),
+    "work_dir": Kind("a path", _path),
+    "env": Kind("names and values", _env),
     "inputs": _PATHS,
     "outputs": _PATHS,
-    "log": _Kind("a path", _path),
-    "script_name": _Kind("a path", _path),
+    "log": Kind("a path", _path),
+    "script_name": Kind("a path", _path),
     "modules": _LIST,
     "conda": _TEXT,
     "container": _TEXT,
     "within": _TEXT,
-    "priority": _Kind("a whole number", lambda value: value if type(value) is int else None),
-    "retries": _Kind("a whole number, or class of failure -> number", _retries),
-    "dependency": _Kind(
+    "priority": Kind("a whole number", lambda value: value if type(value) is int else None),
+    "retries": Kind("a whole number, or class of failure -> number", _retries),
+    "dependency": Kind(
         "a job, the name of one, or a list; or `ok`, `any`, `notok`, `start` -> such", _after
     ),
     "block": _FLAG,

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from buildhpc.messages import sites as messages
 from buildhpc.quantities import Duration, Size, quantity
 from buildhpc.schedulers.protocol import Switches
 from buildhpc.schedulers.registry import ADAPTERS, ENTRY_POINTS, scheduler
+from buildhpc.sites.kinds import Kind, split, text, whole
 from buildhpc.sites.model import Cluster, Logs, Partition
 from buildhpc.sites.places import Layer, Path
 
 
-class _Kind(NamedTuple):
-    """wanted: in the words of a message. read: value -> what it means; None: it is no such."""
-
-    wanted: str
-    read: Callable[[Any], Any]
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value and "\n" not in value else None
-
-
 def _words(value: Any) -> tuple[str, ...] | None:
     if isinstance(value, str):
-        try:
-            return tuple(shlex.split(value))
-        except ValueError:
-            return None
+        return split(value)
     listed = isinstance(value, list) and all(isinstance(each, str) for each in value)
     return tuple(value) if listed else None
-
-
-def _whole(value: Any, least: int) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    return value if whole else None
 
 
 def _rate(value: Any) -> float | None:
@@ -54,17 +35,17 @@ def _gpus(value: Any) -> int | str | None:
     if isinstance(value, str):
         kind, colon, number = value.rpartition(":")
         return value if kind and colon and number.isdecimal() else None
-    return _whole(value, 0)
+    return whole(value, 0)
 
 
-_TEXT = _Kind("a text in quotes", _text)
-_WORDS = _Kind("words, as a list of texts or as one text", _words)
-_COUNT = _Kind("a whole number above 0", lambda value: _whole(value, 1))
-_SOME = _Kind("a whole number", lambda value: _whole(value, 0))
-_RATE = _Kind("a number above 0", _rate)
-_SIZE = _Kind('a size such as `"64G"`', lambda value: _quantity(value, Size))
-_TIME = _Kind('a time such as `"15s"` or `"1h30m"`', lambda value: _quantity(value, Duration))
-_MANY = _Kind('a number, or kind and number such as `"a100:2"`', _gpus)
+_TEXT = Kind("a text in quotes", text)
+_WORDS = Kind("words, as a list of texts or as one text", _words)
+_COUNT = Kind("a whole number above 0", lambda value: whole(value, 1))
+_SOME = Kind("a whole number", lambda value: whole(value, 0))
+_RATE = Kind("a number above 0", _rate)
+_SIZE = Kind('a size such as `"64G"`', lambda value: _quantity(value, Size))
+_TIME = Kind('a time such as `"15s"` or `"1h30m"`', lambda value: _quantity(value, Duration))
+_MANY = Kind('a number, or kind and number such as `"a100:2"`', _gpus)
 
 _PLACING = {"account": _TEXT, "qos": _TEXT, "constraint": _TEXT, "options": _WORDS}
 _CLUSTER = {
@@ -132,7 +113,7 @@ def logs_of(layer: Layer) -> Logs:
 
 
 def _read(
-    layer: Layer, path: Path, said: Mapping[str, Any], kinds: tuple[Mapping[str, _Kind], str]
+    layer: Layer, path: Path, said: Mapping[str, Any], kinds: tuple[Mapping[str, Kind], str]
 ) -> dict[str, Any]:
     """The values at a path; kinds: those that there are, and of what they are."""
     known, where = kinds
@@ -189,7 +170,7 @@ class _Reader:
         return str(name)
 
     def _read(
-        self, path: Path, said: Mapping[str, Any], kinds: Mapping[str, _Kind], where: str
+        self, path: Path, said: Mapping[str, Any], kinds: Mapping[str, Kind], where: str
     ) -> dict[str, Any]:
         return _read(self._layer, path, said, (kinds, where))
 
@@ -203,13 +184,13 @@ class _Reader:
                 names = {*_CLUSTER, *known, "rule"}
                 raise messages.unknown_key(key, f"cluster `{self._alias}`", names, place.key)
             allowed = known[key] if isinstance(known, Mapping) else ()
-            text = str(value) if isinstance(value, int | float | str) else ""
+            written = str(value) if isinstance(value, int | float | str) else ""
             if isinstance(value, bool):
-                text = "yes" if value else "no"
-            if not text or (allowed and text not in allowed):
+                written = "yes" if value else "no"
+            if not written or (allowed and written not in allowed):
                 wanted = " or ".join(f'`"{each}"`' for each in allowed) or _TEXT.wanted
                 raise messages.wrong_setting(key, wanted, place.value)
-            values[key] = text
+            values[key] = written
         return Switches(values)
 
     def _partition(self, number: int, said: Any) -> Partition:
