@@ -218,6 +218,23 @@ def test_on_a_terminal_bars_and_what_runs_are_shown_and_then_removed(pipe: Pipe)
         assert screen.process.wait(timeout=30) == 0
 
 
+LIST = """\
+from buildhpc import JobList
+jobs = JobList()
+jobs.task("map").add("s 1", "echo 1")
+jobs.add("last one", "false", after="map/s 1")
+jobs.add("never", "true", after="last one")
+"""
+
+
+def test_jobs_of_a_list_are_counted_under_their_tasks(pipe: Pipe) -> None:
+    pipe.write("pipeline.py", LIST)
+    with terminal(pipe, "-f", "pipeline.py") as screen:
+        end = timeless(screen.read_until(""))
+    assert "internal" not in end
+    assert end.endswith("failed: 1 job done, 1 failed, 1 skipped in T\n")
+
+
 def test_failures_scroll_by_above_and_the_report_is_coloured_on_a_terminal_only(pipe: Pipe) -> None:
     pipe.write("Pipefile", SLOW + 'rule bad:\n    output: "bad.txt"\n    shell: "exit 3"\n')
     words = ("-k", "-j4", "all", "bad.txt")

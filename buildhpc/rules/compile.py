@@ -79,8 +79,8 @@ def compile_rule(node: syntax.RuleDefinition, around: Surroundings, order: int) 
     )
 
 
-def _awaited(inputs: syntax.Directive | None) -> tuple[syntax.Name, ...]:
-    """The checkpoints that loops of the inputs wait for, each once."""
+def _awaited(inputs: syntax.Directive | syntax.Expression | None) -> tuple[syntax.Name, ...]:
+    """The checkpoints that loops of inputs wait for, each once."""
     found: dict[str, syntax.Name] = {}
     for node in walk(inputs) if inputs else ():
         if isinstance(node, syntax.For) and node.after is not None:
@@ -202,7 +202,7 @@ class _RuleCompiler:
                 thunk = compile_expression(item.value, names)
                 label = item.label.name if item.label else None
                 many = is_many(item.value)
-                late = any(isinstance(e, syntax.For) and e.after for e in walk(item.value))
+                late = bool(_awaited(item.value))
                 make = self._maker(item.value)
                 items.append(InputItem(item.span, label, many, thunk, make, late))
         return tuple(items)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from buildhpc.quantities import Duration, Size, human_size, human_time
 from buildhpc.state.usage import Used
@@ -29,10 +29,10 @@ def row(each: Used) -> tuple[str, ...]:
     )
 
 
-def _pair(middle: float | None, most: float | None, text: object) -> str:
+def _pair(middle: float | None, most: float | None, text: Callable[[float], str]) -> str:
     if middle is None or most is None:
         return "-"
-    one, two = text(middle), text(most)  # type: ignore[operator]  # `human_time`, `human_size`
+    one, two = text(middle), text(most)
     return one if one == two else f"{one}, at most {two}"
 
 

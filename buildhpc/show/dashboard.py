@@ -131,11 +131,11 @@ def _runs(found: Overview) -> Iterator[str]:
 
 def _summary(counts: Counts) -> str:
     """`3 done, 1 running`"""
-    sums = _sums(counts)
+    sums = sums_of(counts)
     return ", ".join(f"{number:,} {state}" for state, number in sums.items() if number)
 
 
-def _sums(counts: Counts) -> dict[str, int]:
+def sums_of(counts: Counts) -> dict[str, int]:
     """State -> number of jobs, in the order of a job's life."""
     present = {state for of_rule in counts.values() for state in of_rule}
     states = [state for state in STATES if state in present]
@@ -154,7 +154,7 @@ def _table(counts: Counts, paint: Paint) -> Iterator[str]:
     if not counts:
         yield "no jobs"
         return
-    sums = _sums(counts)
+    sums = sums_of(counts)
     states = list(sums)
     rows = [["rule", *states, "total"]]
     for rule, of_rule in counts.items():

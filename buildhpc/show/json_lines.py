@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from buildhpc.plan.model import Plan, Step
+from buildhpc.plan.plan import counted
 from buildhpc.run.events import Ended, Event, Skipped, Started, Tick, Unneeded
 from buildhpc.show.report import Summary
 
@@ -21,7 +22,8 @@ class JsonLines:
     def __init__(self, plan: Plan, run: int) -> None:
         self._steps = {step.job.name: step for step in plan.steps}
         self._run = run
-        _tell("run-started", run=run, jobs=len(plan.steps))
+        jobs = counted([step.job for step in plan.steps])
+        _tell("run-started", run=run, jobs=jobs)
 
     def waiting_for(self, jobs: Mapping[str, int]) -> None:
         """See `Reporter.waiting_for`."""

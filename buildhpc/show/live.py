@@ -62,6 +62,8 @@ class Progress:
         self.rules: dict[str, _Tally] = {}
         self.running: dict[str, _Running] = {}
         self.total = 0
+        # Jobs whose names do not begin with what they are counted under, as those of job lists.
+        self._named: dict[str, str] = {}
         self.more(totals)
 
     def more(self, totals: Mapping[str, int]) -> None:
@@ -69,6 +71,19 @@ class Progress:
         for rule, total in totals.items():
             self.rules.setdefault(rule, _Tally(0)).total += total
             self.total += total
+
+    def count(self, steps: Iterable[Step]) -> None:
+        """Count the jobs of further steps; one that only names its inputs is none."""
+        totals: Counter[str] = Counter()
+        for step in steps:
+            name, rule = step.job.name, step.job.rule.task
+            totals[rule] += step.job.acts
+            if rule_of(name) != rule:
+                self._named[name] = rule
+        self.more(totals)
+
+    def _tally(self, job: str) -> _Tally:
+        return self.rules[self._named.get(job) or rule_of(job)]
 
     @property
     def over(self) -> int:
@@ -94,15 +109,15 @@ class Progress:
         elif isinstance(event, Ended):
             self._ended(event)
         elif isinstance(event, (Skipped, Unneeded)):
-            self.rules[rule_of(event.job)].skipped += isinstance(event, Skipped)
+            self._tally(event.job).skipped += isinstance(event, Skipped)
             self.settled(event.job)
 
     def settled(self, job: str) -> None:
         """Nothing more will come of a job that did not run here."""
-        self.rules[rule_of(job)].over += 1
+        self._tally(job).over += 1
 
     def _ended(self, event: Ended) -> None:
-        tally = self.rules[rule_of(event.job)]
+        tally = self._tally(event.job)
         begun = self.running.pop(event.job, None)
         if begun is not None:
             tally.running -= 1
@@ -150,20 +165,13 @@ def rule_of(job: str) -> str:
     return job.partition(" ")[0]
 
 
-def _by_rule(steps: Iterable[Step]) -> Counter[str]:
-    """How many jobs each rule has; 0 of one that only names its inputs."""
-    found: Counter[str] = Counter()
-    for step in steps:
-        found[step.job.rule.task] += step.job.acts
-    return found
-
-
 class LiveView:
     """Redraws itself in place, at ticks only; what is worth keeping scrolls by above."""
 
     def __init__(self, plan: Plan, wording: Wording) -> None:
         self._wording = wording
-        self._progress = Progress(_by_rule(plan.steps))
+        self._progress = Progress({})
+        self._progress.count(plan.steps)
         self._begun_s = time.monotonic()
         self._drawn_s = 0.0
         self._changed = True
@@ -189,7 +197,7 @@ class LiveView:
     def more(self, steps: Sequence[Step]) -> None:
         """See `Reporter.more`."""
         self._wording.more(steps)
-        self._progress.more(_by_rule(steps))
+        self._progress.count(steps)
         self._changed = True
 
     def stopping(self) -> None:

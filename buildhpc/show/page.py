@@ -8,9 +8,10 @@ from html import escape
 
 from buildhpc.quantities import human_time
 from buildhpc.show.advice import HEAD, advice, row
+from buildhpc.show.dashboard import sums_of
 from buildhpc.show.text import clock
 from buildhpc.state.overview import JobNow, Overview
-from buildhpc.state.queries import STATES, RunRow
+from buildhpc.state.queries import RunRow
 from buildhpc.state.usage import Ran, Used
 
 _LOG_CHARS = 20_000
@@ -80,13 +81,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) ->
 
 
 def _summary(found: Overview) -> Iterator[str]:
-    present = {state for of_rule in found.counts.values() for state in of_rule}
-    states = [state for state in STATES if state in present]
+    sums = sums_of(found.counts)
+    states = list(sums)
     rows = [
         [rule, *(f"{of_rule.get(state, 0):,}" for state in states), f"{sum(of_rule.values()):,}"]
         for rule, of_rule in found.counts.items()
     ]
-    totals = [f"{found.number(state):,}" for state in states]
+    totals = [f"{number:,}" for number in sums.values()]
     yield from _table(
         ["rule", *states, "total"], [*rows, ["total", *totals, f"{found.number():,}"]]
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -90,4 +89,8 @@ def said_text(name: str, value: object) -> str:
     """What a job says of itself under a name, for people; `progress` in hundredths."""
     if name == "progress" and isinstance(value, (int, float)):
         return f"{int(100 * value + 1e-6)}%"
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return value
+    import json
+
+    return json.dumps(value)
