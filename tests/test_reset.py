@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from conftest import Pipe
@@ -182,6 +184,30 @@ def test_runs_are_forgotten_by_what_became_of_their_jobs_and_by_age(built: Pipe)
     assert list(json.loads(built.check("status --json").out)["by_run"]) == [
         "0", str(first), str(first + 1)
     ]  # fmt: skip
+
+
+def test_what_never_ended_is_not_old(pipe: Pipe) -> None:
+    text = 'rule b:\n    output: "b"\n    input: "a"\n    shell: "touch b"\n'
+    pipe.write("Pipefile", text + 'rule a:\n    output: "a"\n    shell: "false"\n')
+    pipe.check("-q b", code=1)
+    assert json.loads(pipe.check("status --json").out)["counts"]["b"] == {"skipped": 1}
+    pipe.check("forget --all --older 1d -n", says="nothing to forget: no such job\n")
+
+
+def test_logs_that_go_after_a_build_do_not_make_the_next_one_plan(pipe: Pipe) -> None:
+    pipe.write("Pipefile", 'rule a:\n    output: "a"\n    input: "s"\n    shell: "echo; cp s a"\n')
+    pipe.write("hpcmake.toml", "[logs]\nattempts = 1\n")
+    for text in ("1", "22"):
+        pipe.write("s", text)
+        pipe.check("-q")
+    assert pipe.check("logs a --attempt 1").err.endswith("it was removed\n")
+    loaded = (
+        'import sys, buildhpc.cli; buildhpc.cli.main([]); print("buildhpc.project" in sys.modules)'
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", loaded], cwd=pipe.folder, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "nothing to do: the job is fresh\nFalse\n"
 
 
 def test_logs_go_as_the_settings_say_and_nothing_else_of_their_attempts(pipe: Pipe) -> None:

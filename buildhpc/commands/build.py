@@ -132,9 +132,7 @@ class _Build:
 
                 return touch(args, project, planned[0], planned[2])
             if planned[2].steps:
-                code = self._build(project, planned, seen, found)
-                _prune_logs()
-                return code
+                return self._build(project, planned, seen, found)
             return self._nothing(project, planned, seen, looked_ns, found is None)
         finally:
             gc.unfreeze()
@@ -203,12 +201,6 @@ class _Build:
             remember_fresh(CACHE, self._key, project, graph, seen, looked_ns)
         _say_nothing_to_do(self._args, plan.total)
         return 0
-
-
-def _prune_logs() -> None:
-    from buildhpc.commands.retention import prune
-
-    prune()
 
 
 def _has_home() -> bool:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from buildhpc.state.database import State
     from buildhpc.state.queries import JobRow
 
-_GONE_S = 60.0
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `cancel`."""
@@ -77,20 +75,12 @@ def cancel_jobs(state: State, jobs: Sequence[JobRow]) -> tuple[int, list[str]]:
 def _on_cluster(state: State, run_: int, names: Sequence[str]) -> tuple[int, list[str]]:
     """Cancel jobs of a run on clusters; how many, and the ids that do not go away."""
     from buildhpc.commands.moving import advance_of, clusters_of
-    from buildhpc.run.cancelling import cancel, check_here, wait_until_gone
-    from buildhpc.state import cluster_runs, submissions
+    from buildhpc.run.cancelling import stop
+    from buildhpc.state import cluster_runs
 
     clusters = clusters_of(cluster_runs.options(state, run_))
-    jobs = set(names)
-    check_here(clusters, (each for each in submissions.in_flight(state, run_) if each.job in jobs))
-    stopped = cluster_runs.cancel(state, run_, names)
-    ended = [*stopped.spent, *stopped.running]
-    attempts = {flight.attempt for flight in ended}
-    going = [each for each in submissions.in_flight(state) if each.attempt not in attempts]
-    ids = cancel(clusters, ended, going)
-    left = wait_until_gone(clusters, ids, _GONE_S)
-    advance = advance_of(state, clusters)
-    advance.step(look=True)
+    stopped, left = stop(state, clusters, run_, names)
+    advance_of(state, clusters).step(look=True)
     # Parts of a job are not counted.
     number = len({*stopped.jobs, *(each.job for each in stopped.running)}.intersection(names))
     return number, [id_ for some in left.values() for id_ in some]

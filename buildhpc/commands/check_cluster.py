@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from buildhpc.commands.grow_run import later_of
+from buildhpc.commands.grow_run import parted
 from buildhpc.commands.sketching import clusters_for, here, plan_lines
 from buildhpc.diagnostics import Collecting, HpcmakeError, Problem, nearest
 from buildhpc.messages import clusters as messages
@@ -114,10 +114,8 @@ class _Checker:
         maker = plan_lines(self._project, planned, clusters)
         told: set[tuple[str, str]] = set()
         lines: list[dict[str, Any]] = []
-        later = {each.job for each in later_of(planned[2].steps, planned[0])}
-        for step in planned[2].steps:
-            if step.job.name in later:
-                continue  # what it needs is known once a checkpoint has run
+        known, _ = parted(planned[2].steps, planned[0])
+        for step in known:
             try:
                 lines.append(maker.line(step, None))
             except HpcmakeError as error:

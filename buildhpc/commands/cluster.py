@@ -11,9 +11,10 @@ from buildhpc.commands.checks import check_files, check_protected, check_values
 from buildhpc.commands.cluster_plan import PlanLines
 from buildhpc.commands.common import command_line, warn
 from buildhpc.commands.follow_run import Follower
-from buildhpc.commands.grow_run import later_of
+from buildhpc.commands.grow_run import parted
 from buildhpc.commands.leftovers import take_over
 from buildhpc.commands.moving import advance_of, clusters_of, describer_of, options_of
+from buildhpc.commands.retention import prune
 from buildhpc.commands.work import to_claim
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.plan.choice import Choice
@@ -61,23 +62,22 @@ class ClusterSession:
                         print(nothing_to_do(plan.total))
                     return 0
                 self._check(graph, plan)
-            return self._go(plan, claimed)
+            code = self._go(plan, claimed)
         except HpcmakeError:
             if not cluster_runs.was_submitted(self._state, self._run):
                 # Nothing was submitted: it is as if nobody had asked.
                 cluster_runs.cancel(self._state, self._run)
                 cluster_runs.end_run_if_over(self._state, self._run)
             raise
+        prune(self._state)
+        return code
 
     def _claim(self, graph: JobGraph, evidence: Evidence, plan: Plan, seen: bytes) -> Claimed:
         """Write the plan down, then claim its jobs."""
         describer = describer_of(self._run, self._project.pipeline)
         recipes = Recipes(self._project.pipeline)
-        later = later_of(plan.steps, graph)
-        waiting = {each.job for each in later}
-        first = replace(
-            plan, steps=tuple(each for each in plan.steps if each.job.name not in waiting)
-        )
+        known, later = parted(plan.steps, graph)
+        first = replace(plan, steps=known)
         lines = PlanLines(first, graph, evidence, describer, recipes, self._clusters)
         made = list(lines.lines(self._args.retries))
         write_plan(self._state.home, self._run, made, Open(later, graph.targets))
@@ -89,7 +89,7 @@ class ClusterSession:
     def _go(self, plan: Plan, claimed: Claimed) -> int:
         pipeline = self._project.pipeline
         run_handlers(pipeline, "start", {"run": self._run, "log": os.devnull, "failed": []})
-        advance = advance_of(self._state, self._clusters, self._run)
+        advance = advance_of(self._state, self._clusters, (self._run,))
         follower = Follower(self._args, self._state, self._run, plan, advance, pipeline)
         return follower.detach() if self._args.detach else follower.follow(claimed.foreign)
 

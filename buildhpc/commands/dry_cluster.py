@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from buildhpc.commands.grow_run import later_of
+from buildhpc.commands.grow_run import parted
 from buildhpc.commands.sketching import (
     Planned,
     clusters_for,
@@ -65,8 +65,7 @@ def _sketched(
     clusters = clusters_for(args.cluster, args.cluster_option)
     clusters.site(args.cluster)
     graph, evidence, plan = planned
-    waiting = {each.job for each in later_of(plan.steps, graph)}
-    known = tuple(step for step in plan.steps if step.job.name not in waiting)
+    known, _ = parted(plan.steps, graph)
     lines = plan_lines(project, (graph, evidence, replace(plan, steps=known)), clusters)
     jobs = as_planned(lines.lines(args.retries))
     first = choose_first(jobs, lambda alias: room_of(clusters, alias))

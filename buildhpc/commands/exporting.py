@@ -117,13 +117,14 @@ class Export:
         folder = os.path.join(here, self._folder)
         there = self._site.there
         opened = exported.slice
+        said = getattr(self._args, "latency", None)
         header = Header(
             exported.run,
             opened.id,
             there(here),
             there(os.path.join(here, ".hpcmake")),
             run_marker(exported.run),
-            self._site.settings.latency_s,
+            self._site.settings.latency_s if said is None else said,
             keep_incomplete=getattr(self._args, "keep_incomplete", False),
             warn_s=WARN_S,
             umask=umask(),

@@ -47,7 +47,7 @@ def _jobs(state: State, args: argparse.Namespace, before_s: float | None) -> int
     names = [
         job.name
         for job in picked(state, args, "forget")
-        if before_s is None or (job.ended_s or 0.0) < before_s
+        if before_s is None or (job.ended_s is not None and job.ended_s < before_s)
     ]
     if not agreed(args, names, "forget", "forgotten"):
         return 0
@@ -69,10 +69,11 @@ def _runs(state: State, args: argparse.Namespace, before_s: float | None) -> int
 
     if args.run is not None:
         check_run(state, args.run)
-    found = runs_all_in(state, states_of(args.all_in), before_s)
-    chosen = [run for run in found if args.run in (None, run)]
-    if args.run is not None and before_s is None and args.all_in is None:
+    if before_s is None and args.all_in is None:
         chosen = [args.run]
+    else:
+        found = runs_all_in(state, states_of(args.all_in), before_s)
+        chosen = [run for run in found if args.run in (None, run)]
     if not chosen:
         print("nothing to forget: no such run")
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from buildhpc.commands.checks import check_protected
@@ -43,6 +44,15 @@ def later_of(steps: Iterable[Step], graph: JobGraph, open_: Collection[str] = ()
         known = tuple(name for name in known if name not in runs)
         found.append(Later(job.name, job.rule.name, wildcards, runs, known))
     return found
+
+
+def parted(
+    steps: Sequence[Step], graph: JobGraph, open_: Collection[str] = ()
+) -> tuple[tuple[Step, ...], list[Later]]:
+    """The steps that are known in full, and the others as `later_of` tells them."""
+    later = later_of(steps, graph, open_)
+    waiting = {each.job for each in later}
+    return tuple(step for step in steps if step.job.name not in waiting), later
 
 
 class _Asked(NamedTuple):
@@ -104,9 +114,7 @@ class Growth:
         steps = [step for each in grown for step in (*each.more, each.step) if step is not None]
         graph = JobGraph((), maker, {}, tuple(targets), ())
         open_ = [name for name in known if name not in asked.names or name in failed]
-        more = later_of(steps, graph, open_)
-        waiting = {each.job for each in more}
-        closed = tuple(step for step in steps if step.job.name not in waiting)
+        closed, more = parted(steps, graph, open_)
         replaced = tuple(path for each in grown for path in each.replaced)
         plan = Plan(closed, 0, (), replaced)
         check_protected(plan, unprotect=options["unprotect"])
@@ -159,11 +167,8 @@ def _named(grown: Iterable[Grown]) -> list[str]:
 def _ordered(left: Sequence[Later], more: Sequence[Later]) -> list[Later]:
     """Later jobs, each after those it needs."""
     jobs = {each.job: each for each in (*more, *left)}
-    found: dict[str, Later] = {}
-    while jobs:
-        ready = [
-            each for each in jobs.values() if not any(n in jobs for n in (*each.runs, *each.known))
-        ]
-        for each in ready or list(jobs.values()):
-            found[each.job] = jobs.pop(each.job)
-    return list(found.values())
+    needs = {
+        name: [other for other in (*each.runs, *each.known) if other in jobs]
+        for name, each in jobs.items()
+    }
+    return [jobs[name] for name in TopologicalSorter(needs).static_order()]

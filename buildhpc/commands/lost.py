@@ -19,17 +19,14 @@ _LOOK_S = 120.0
 
 def deal_with(state: State, asked: Asked, args: argparse.Namespace) -> int:
     """What `status` does about lost jobs. Returns the exit code. Raises: HpcmakeError."""
-    from dataclasses import replace
-
     from buildhpc.commands.pick import known_state, reset_jobs
-    from buildhpc.state.overview import overview
     from buildhpc.state.queries import Where, jobs
 
     if args.reset_lost and not args.dry_run:
         state = known_state()
         find_lost(state)
-    lost = {job.job for job in overview(state, replace(asked, states=("lost",))).listed}
-    found = [job for job in jobs(state, Where(states=("lost",))) if job.name in lost]
+    meant = Where(rule=asked.rule, run=asked.run, states=("lost",), condition=asked.condition)
+    found = jobs(state, meant)
     if args.lost_logs:
         show_logs(state, [job.name for job in found])
     if args.reset_lost:

@@ -32,10 +32,23 @@ PATIENCE_S = 300.0
 HASTE_S = 60.0
 
 
-def options_of(
-    args: argparse.Namespace, pipefile: str, choice: Choice | None = None
-) -> dict[str, Any]:
-    """What a run keeps of its options, for whoever takes it on.
+# What a run keeps of its options where nothing is said of them.
+NO_OPTIONS: Mapping[str, Any] = {
+    "cluster": "",
+    "cluster_options": [],
+    "pipefile": "",
+    "set": [],
+    "latency_s": None,
+    "keep_incomplete": False,
+    "choice": {},
+    "retries": None,
+    "unprotect": False,
+    "priority_groups": False,
+}
+
+
+def options_of(args: argparse.Namespace, pipefile: str, choice: Choice) -> dict[str, Any]:
+    """What a run keeps of its options, for whoever takes it on; see `NO_OPTIONS`.
 
     choice: what was asked for, for who plans what hangs on checkpoints.
     """
@@ -46,9 +59,9 @@ def options_of(
         "set": args.set,
         "latency_s": args.latency,
         "keep_incomplete": args.keep_incomplete,
-        "choice": asdict(choice) if choice else {},
-        "retries": getattr(args, "retries", None),
-        "unprotect": getattr(args, "unprotect", False),
+        "choice": asdict(choice),
+        "retries": args.retries,
+        "unprotect": args.unprotect,
         "priority_groups": args.priority_groups,
     }
 
@@ -61,14 +74,11 @@ def clusters_of(options: Mapping[str, Any], patience_s: float = PATIENCE_S) -> C
     return Clusters(sites, options["cluster"], folder, scratch, patience_s)
 
 
-def advance_of(
-    state: State, clusters: Clusters, mine: int | Collection[int] | None = None
-) -> Advance:
-    """What takes the runs of this folder on; mine: only this one and those nobody follows."""
+def advance_of(state: State, clusters: Clusters, mine: Collection[int] | None = None) -> Advance:
+    """What takes the runs of this folder on; mine: only these and those nobody follows."""
 
     def left(run: int) -> bool:
-        own = (mine,) if isinstance(mine, int) else mine
-        return own is not None and run not in own and is_watched(state, run)
+        return mine is not None and run not in mine and is_watched(state, run)
 
     late = _Late(state, clusters)
     advance = Advance(

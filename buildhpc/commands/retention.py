@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,13 +26,11 @@ def spent(state: State, older_s: float | None = None) -> list[int]:
     return spent_logs(state, before_s, policy.attempts)
 
 
-def prune() -> None:
+def prune(state: State) -> None:
     """Remove logs that need not be kept; a mistake in the settings is told elsewhere."""
     from buildhpc.diagnostics import HpcmakeError
     from buildhpc.state.changes import remove_logs
-    from buildhpc.state.database import open_state
 
-    state = open_state(Path.cwd())
     try:
         if found := spent(state):
             remove_logs(state, found)

@@ -31,6 +31,7 @@ from buildhpc.commands.leftovers import (
 )
 from buildhpc.commands.lists import list_file
 from buildhpc.commands.precedence import Precedence
+from buildhpc.commands.retention import prune
 from buildhpc.commands.work import PlanWork, TempKeeper, to_claim, write_benchmark
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
@@ -233,7 +234,7 @@ class Session:
             self._counts["skipped"] += 1
             self._recorder.skipped(event.job, event.because)
         elif isinstance(event, Unneeded):
-            job = _job(work, event.job)
+            job = work.job(event.job)
             self._clear = False
             self._recorder.unneeded(event.job)
             self._free_temps += keeper.done(job)
@@ -244,7 +245,7 @@ class Session:
         self._growth.event(event)
 
     def _ended(self, event: Ended, work: PlanWork, keeper: TempKeeper) -> None:
-        job = _job(work, event.job)
+        job = work.job(event.job)
         spec, outcome = event.spec, event.outcome
         if spec is None:
             spec = JobSpec(event.job, job.rule.task, 1, job.inputs, (), Recipe("none"))
@@ -387,13 +388,10 @@ class Session:
         if not interrupted:
             self._call_handlers("failure" if failed else "success")
         remove_tree(self._scratch())
+        prune(self._state)
         if interrupted:
             return 128 + interrupted
         return 1 if failed else 0
-
-
-def _job(work: PlanWork, name: str) -> Job:
-    return work.steps[work.numbers[name]].job
 
 
 def _tell_aside(path: str, moved: str) -> None:

@@ -19,17 +19,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Tell what jobs used. Returns the exit code. Raises: HpcmakeError."""
     from buildhpc.commands.common import fold_receipts
+    from buildhpc.commands.pick import check_run
     from buildhpc.messages import call
     from buildhpc.state.database import read_state
-    from buildhpc.state.queries import runs
     from buildhpc.state.usage import used
 
     fold_receipts()
     state = read_state(Path.cwd())
     if state is None:
         raise call.no_state()
-    if args.run is not None and args.run not in (known := [each.id for each in runs(state)]):
-        raise call.unknown_run(args.run, known)
+    if args.run is not None:
+        check_run(state, args.run)
     found = used(state, args.run)
     if args.json:
         import json

@@ -167,11 +167,15 @@ def _looks(state: State, asked: Asked, every_s: float) -> Iterator[tuple[Overvie
     from buildhpc.state.overview import overview
 
     confirmed: Confirmed = frozenset()
-    look_s = 0.0
+    look_s, seen = 0.0, b""
     while True:
         fold_receipts()
-        found = overview(state, asked)
-        if time.monotonic() >= look_s:
+        # Whether runs live shows without anything being written.
+        late = time.monotonic() >= look_s
+        if late or state.generation() != seen:
+            seen = state.generation()
+            found = overview(state, asked)
+        if late:
             confirmed, look_s = _confirmed(state, found), time.monotonic() + _LOOK_S
         yield found, confirmed
         if not found.runs:

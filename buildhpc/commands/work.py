@@ -59,6 +59,10 @@ class PlanWork:
         self._put_back: dict[str, Stamp] = {}
         self._clock = inputs.Clock(".hpcmake")
 
+    def job(self, name: str) -> Job:
+        """The job of that name."""
+        return self.steps[self.numbers[name]].job
+
     def grow(self, steps: Sequence[Step], replaced: Iterable[str]) -> None:
         """Take in further steps. replaced: outputs of theirs that were changed by hand."""
         self._replaced.update(replaced)
@@ -304,15 +308,11 @@ class TempKeeper:
             if self._waiting[path] == 0:
                 free.append(path)
         free += [path for path in job.temp if path not in self._waiting]
-        free = [path for path in free if path not in self._targets and self._is_made(path)]
-        if not self._open and not self._kept:
-            return free
-        self._kept += free
+        self._kept += [path for path in free if self._is_made(path)]
         if self._open:
             return []
-        free = [path for path in dict.fromkeys(self._kept) if not self._waiting.get(path)]
-        self._kept = []
-        return [path for path in free if path not in self._targets]
+        kept, self._kept = dict.fromkeys(self._kept), []
+        return [path for path in kept if not self._waiting.get(path) and path not in self._targets]
 
     def left_over(self, exists: Callable[[str], bool]) -> list[str]:
         """Temp files of fresh jobs that no planned job needs and that are still there."""

@@ -7,11 +7,16 @@ from collections.abc import Collection, Iterable, Sequence
 
 from buildhpc.messages import clusters as messages
 from buildhpc.run.clusters import Clusters
+from buildhpc.state import cluster_runs, submissions
+from buildhpc.state.cluster_runs import Stopped
+from buildhpc.state.database import State
 from buildhpc.state.flights import InFlight
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
 _GONE = ("ended", "unknown")
+# What is cancelled leaves its queue within so long.
+_LEFT_S = 60.0
 
 
 def cancel(
@@ -33,6 +38,23 @@ def cancel(
     for alias, some in ids.items():
         clusters.site(alias).cancel(list(some))
     return {alias: list(some) for alias, some in ids.items()}
+
+
+def stop(
+    state: State, clusters: Clusters, run: int, names: Sequence[str]
+) -> tuple[Stopped, dict[str, list[str]]]:
+    """Give up jobs of a run, cancel what schedulers have of them, and see that gone.
+
+    Returns what was stopped, and cluster -> ids that do not go away. Raises: as `check_here`,
+    before anything is given up.
+    """
+    jobs = set(names)
+    check_here(clusters, (each for each in submissions.in_flight(state, run) if each.job in jobs))
+    stopped = cluster_runs.cancel(state, run, names)
+    ended = [*stopped.spent, *stopped.running]
+    attempts = {flight.attempt for flight in ended}
+    going = [each for each in submissions.in_flight(state) if each.attempt not in attempts]
+    return stopped, wait_until_gone(clusters, cancel(clusters, ended, going), _LEFT_S)
 
 
 def check_here(clusters: Clusters, flights: Iterable[InFlight]) -> None:
