@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "show",
         "state",
     },
-    "hamilton": {"commands", "disk", "plan", "run", "schedulers", "sites", "state"},
+    "hamilton": {"commands", "disk", "plan", "run", "schedulers", "show", "sites", "state"},
 }
 
 # Module, what it imports -> why it may all the same. Where it says types, nothing is loaded.

@@ -11,19 +11,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import hamilton_flows as flows
 import pytest
+from cluster_scenes import wait_until
 from hamilton import driver, htypes, node
 from hamilton.execution import executors
 from hamilton.function_modifiers import inject, source
 from hamilton_flows import flow
 from real_schedulers import Slurm
 
-from buildhpc import hamilton
+from buildhpc import hamilton, load
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.hamilton import (
     HpcExecutionManager,
@@ -38,6 +40,8 @@ from buildhpc.run import calls
 from buildhpc.run.calls import Place, call
 from buildhpc.schedulers.local import Local
 from buildhpc.schedulers.protocol import Switches
+from buildhpc.state import queries
+from buildhpc.state.database import read_state
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "hamilton"
 QUICK = """
@@ -587,3 +591,41 @@ def ran(*words: str) -> str:
 def hpcmake(*words: str) -> str:
     """What hpcmake says in this folder."""
     return ran("-m", "buildhpc.cli", *words)
+
+
+def test_what_another_one_runs_already_leaves_no_run_open(here: Path) -> None:
+    @cmdline()
+    def made() -> Generator[Any, Any, int]:
+        with suppress(HpcmakeError):  # it makes no such file
+            yield {"cmd": "echo >> begun; until [ -e go ]; do sleep 0.1; done", "outputs": "made"}
+        return 1
+
+    threads = []
+    for count in (1, 2):
+        threads.append(Thread(target=made))
+        threads[-1].start()
+        wait_until(lambda count=count: begun(here) == count, f"{count} run")  # type: ignore[misc]
+    (here / "go").touch()
+    for thread in threads:
+        thread.join()
+    state = read_state(here)
+    assert state is not None
+    assert sorted(run.status for run in queries.runs(state)) == ["done", "failed"]
+
+
+def begun(here: Path) -> int:
+    path = here / "begun"
+    return len(path.read_text()) if path.exists() else 0
+
+
+def test_a_node_that_failed_is_left_to_its_data_flow(here: Path) -> None:
+    (here / "Pipefile").write_text('rule a:\n    output: "a"\n    shell: "touch a"\n')
+
+    @submit("box")
+    def broken() -> Generator[Any, Any, int]:
+        yield {"cmd": "exit 3"}
+        return 1
+
+    with pytest.raises(JobFailedError):
+        broken()
+    assert load("Pipefile").retry().status == "nothing-to-do"

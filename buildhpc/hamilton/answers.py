@@ -12,7 +12,7 @@ def answer(told: Future[Any], act: Callable[[], Any]) -> None:
     """Give who waits what an act returns, or why it could not be done."""
     try:
         value = act()
-    except Exception as error:  # it is told to who asked
+    except BaseException as error:  # it is told to who asked
         fail(told, error)
     else:
         with suppress(InvalidStateError):

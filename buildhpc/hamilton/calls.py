@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Thread
 
+from buildhpc.hamilton.answers import answer
 from buildhpc.hamilton.keywords import Wish
 from buildhpc.messages import hamilton as messages
 
@@ -54,19 +55,15 @@ def run_command(
     around: what is entered while it runs.
     Raises: messages.command_failed, output_missing
     """
-    if wish.get("block", True):
+
+    def run() -> subprocess.CompletedProcess[bytes]:
         with around:
             return _run(wish)
+
+    if wish.get("block", True):
+        return run()
     told: Future[subprocess.CompletedProcess[bytes]] = Future()
-
-    def run() -> None:
-        try:
-            with around:
-                told.set_result(_run(wish))
-        except BaseException as error:  # it is told to who waits
-            told.set_exception(error)
-
-    Thread(target=run, name="hpcmake-cmdline").start()
+    Thread(target=answer, args=(told, run), name="hpcmake-cmdline").start()
     return told
 
 

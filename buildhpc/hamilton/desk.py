@@ -180,11 +180,10 @@ class Desk:
         if not (jobs or self._submitting.held):
             return
         self._submitting.mine.update(job.run for job in jobs)
-        advance = self._submitting.moving()[1]
         now_s = time.monotonic()
         look = now_s >= self._look_s
         if look:
-            self._look_s = now_s + advance.poll_s
+            self._look_s = now_s + self._submitting.moving()[1].poll_s
             for run in {job.run for job in jobs}:
                 watched(run)
         inbox = str(self.state.home / "inbox")

@@ -10,6 +10,7 @@ from typing import Any
 
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import hamilton as messages
+from buildhpc.show.text import columns
 from buildhpc.state import flows
 from buildhpc.state.database import State, open_state
 from buildhpc.state.queries import Used, log_text
@@ -44,7 +45,7 @@ class JobInfo:
     @property
     def name(self) -> str:
         """What the node called it; several jobs may have the same name."""
-        return self.job.partition(" ")[0]
+        return _called(self.job)
 
     @property
     def id(self) -> str:
@@ -63,7 +64,7 @@ class JobInfo:
 
     def done(self) -> bool:
         """Whether it is over, well or not."""
-        return self.state in ("done", "failed", "cancelled", "skipped", "lost")
+        return self.state in flows.ENDED
 
     def refresh(self) -> JobInfo:
         """The same job as it is by now."""
@@ -116,15 +117,18 @@ def jobs(name: str | None = None, folder: str = ".") -> list[JobInfo]:
     from buildhpc.hamilton.desk import desk
 
     here = desk(str(Path(folder).resolve()))
-    found = here.known(flows.all_jobs(here.state))
-    return [each for each in found if name in (None, each.name, each.job)]
+    found = flows.all_jobs(here.state)
+    return here.known([each for each in found if name in (None, each[1], _called(each[1]))])
 
 
 def job(name: str, folder: str = ".") -> JobInfo:
     """The newest job of that name. Raises: messages.unknown_job"""
+    from buildhpc.hamilton.desk import desk
+
     found = jobs(name, folder)
     if not found:
-        known = {each.name for each in jobs(None, folder)}
+        state = desk(str(Path(folder).resolve())).state
+        known = {_called(each) for _, each in flows.all_jobs(state)}
         raise messages.unknown_job(name, "buildhpc.hamilton.job", known)
     return found[-1]
 
@@ -140,8 +144,9 @@ def status(folder: str = ".") -> str:
         (each.state, each.id or "-", each.cluster, each.job, each.message)
         for each in jobs(None, folder)
     ]
-    widths = [max((len(row[at]) for row in rows), default=0) for at in range(4)]
-    return "\n".join(
-        "  ".join(word.ljust(width) for word, width in zip(row, [*widths, 0], strict=True)).rstrip()
-        for row in rows
-    )
+    return "\n".join(columns(rows))
+
+
+def _called(job: str) -> str:
+    """What a node called a job."""
+    return job.partition(" ")[0]

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from buildhpc import disk
+from buildhpc.commands.moving import NO_OPTIONS
 from buildhpc.hamilton.keywords import KINDS, Wish
 from buildhpc.messages import hamilton as messages
 from buildhpc.plan.recipe import digest_of
@@ -95,18 +96,8 @@ def options_for(
     alias: str, cluster_options: Sequence[str], latency_s: float = 0.0
 ) -> dict[str, Any]:
     """What a run of a data flow keeps of its options, as `commands.moving.options_of`."""
-    return {
-        "cluster": alias,
-        "cluster_options": list(cluster_options),
-        "pipefile": "",
-        "set": [],
-        "latency_s": latency_s,
-        "keep_incomplete": False,
-        "choice": {},
-        "retries": None,
-        "unprotect": False,
-        "priority_groups": False,
-    }
+    own = {"cluster": alias, "cluster_options": list(cluster_options), "latency_s": latency_s}
+    return {**NO_OPTIONS, **own}
 
 
 def request_of(order: Order, site: Site) -> Request:

@@ -13,7 +13,7 @@ from buildhpc import disk
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.hamilton.plans import Order
 from buildhpc.plan.recipe import digest_of
-from buildhpc.plan.stamps import Record, Stamp
+from buildhpc.plan.stamps import Record
 from buildhpc.run.spec import JobSpec, Outcome, OutputFile, Recipe
 from buildhpc.state.claims import JobToClaim
 from buildhpc.state.database import open_state
@@ -28,10 +28,11 @@ def recorded(order: Order) -> Iterator[None]:
         recorder = Recorder(state, RunInfo("data flow", (order.rule,)))
         claimed = recorder.claim([JobToClaim(name, order.rule, order.wildcards(name))])
         if name not in claimed.mine:
+            recorder.end("done")  # nothing of it is this one's
             yield  # another one runs the same, and writes that down
             return
         spec = _spec(order, name)
-        inputs = _stamps(spec.inputs)
+        inputs = tuple(map(disk.look, spec.inputs))
         started_s = time.time()
         recorder.started(spec, os.getpid())
         recorder.flush()
@@ -43,7 +44,7 @@ def recorded(order: Order) -> Iterator[None]:
             recorder.end("failed")
             raise
         text = spec.recipe.text
-        outputs = _stamps(order.outputs)
+        outputs = tuple(map(disk.look, order.outputs))
         record = Record(
             "done", "", digest_of(text), spec.inputs, inputs, order.outputs, outputs, {}
         )
@@ -56,11 +57,6 @@ def _spec(order: Order, name: str) -> JobSpec:
     outputs = tuple(map(OutputFile, order.outputs))
     recipe = Recipe("shell", order.text)
     return JobSpec(name, order.rule, 1, order.inputs_files, outputs, recipe)
-
-
-def _stamps(paths: tuple[str, ...]) -> tuple[Stamp | None, ...]:
-    found = map(disk.look, paths)
-    return tuple(Stamp(*each) if each is not None else None for each in found)
 
 
 def _words(error: BaseException) -> str:

@@ -22,18 +22,17 @@ from buildhpc.hamilton.systems import cluster_options, latency_s
 from buildhpc.messages import hamilton as messages
 from buildhpc.messages.clusters import words_of
 from buildhpc.run.advance import Advance
-from buildhpc.run.cancelling import cancel, wait_until_gone
+from buildhpc.run.cancelling import stop
 from buildhpc.run.clusters import Clusters
 from buildhpc.run.looking import Step
 from buildhpc.schedulers.protocol import Ask
-from buildhpc.state import cluster_runs, flows, submissions
+from buildhpc.state import cluster_runs, flows
 from buildhpc.state.claims import JobToClaim
 from buildhpc.state.database import State
 from buildhpc.state.plan_file import extend_plan, read_plan, write_plan
 from buildhpc.state.recorder import RunInfo
 
 LOG = logging.getLogger("buildhpc.hamilton")
-_GONE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -269,13 +268,7 @@ class Submitting:
             self.held.remove(held[0])
             cluster_runs.end_run_if_over(self._state, job.run)
             return
-        clusters = self.moving()[0]
-        stopped = cluster_runs.cancel(self._state, job.run, [job.job])
-        ended = [*stopped.spent, *stopped.running]
-        attempts = {flight.attempt for flight in ended}
-        flights = submissions.in_flight(self._state)
-        going = [each for each in flights if each.attempt not in attempts]
-        wait_until_gone(clusters, cancel(clusters, ended, going), _GONE_S)
+        stop(self._state, self.moving()[0], job.run, [job.job])
         self.step(look=True)
 
     def validate(self, order: Order) -> JobInfo:

@@ -49,7 +49,7 @@ _CLUSTERS = """SELECT job.name, submission.cluster FROM attempt
     JOIN job ON job.id = attempt.job JOIN submission ON submission.id = attempt.submission
     WHERE attempt.run = ? ORDER BY attempt.id"""
 _OPEN = ("queued", "running")
-_ENDED = ("done", "failed", "cancelled", "skipped", "lost")
+ENDED = ("done", "failed", "cancelled", "skipped", "lost")
 
 
 def seen(state: State, run: int, names: Sequence[str]) -> dict[str, Seen]:
@@ -83,7 +83,7 @@ def _seen(row: Any, status: str, attempt: AttemptRow | None, run: int) -> Seen:
         return Seen(attempt.state, attempt)
     if status != "running":
         # Another run has made it, or it was given up before it began.
-        return Seen(now if now in _ENDED else "cancelled", None, words)
+        return Seen(now if now in ENDED else "cancelled", None, words)
     given_up = claim is None and now in ("cancelled", "skipped")
     return Seen(now if given_up else "waiting", None, words)
 
