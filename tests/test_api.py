@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
@@ -236,3 +237,31 @@ def test_a_cluster_is_submitted_to_watched_and_asked_of(
     project.watch(every="1s")
     with pytest.raises(buildhpc.HpcmakeError, match="soon"):
         project.submit(cluster="here", every="soon")
+
+
+SPLIT = """\
+rule all:
+    input: "total"
+checkpoint split:
+    output: directory("parts")
+    shell: "mkdir {output}; touch {output}/a {output}/b"
+rule total:
+    output: "total"
+    input: "parts/{row.part}" for row in glob("parts/{part}") after split
+    shell: "ls {input} > {output}"
+"""
+
+
+def test_what_a_checkpoint_brings_is_run_and_counted(pipe: Pipe) -> None:
+    pipe.write("Pipefile", SPLIT)
+    events: list[object] = []
+    result = buildhpc.load(folder=str(pipe.folder)).run(on_event=events.append)
+    assert (result.ok, result.done) == (True, 2)
+    assert pipe.read("total") == "parts/a\nparts/b\n"
+    assert [type(each).__name__ for each in events] == ["Started", "Ended"] * 2
+    told = [json.loads(line) for line in pipe.check("--json --force-all").out.splitlines()]
+    begun, ended = told[0], told[-1]
+    assert (begun["event"], begun["jobs"], ended["event"], ended["jobs"]) == (
+        *("run-started", 2),
+        *("run-ended", 2),
+    )

@@ -104,9 +104,15 @@ class Pipeline:
 
         check_not_importing()
         with inside(self.folder):
-            listener = Listener(on_event, self._log_file())
+            listener = Listener(on_event)
             args = self._build_args(targets, how, cluster, listener)
-            code = build.run(args, self._opened)
+
+            def opened(_: bool) -> Project:
+                project = self._project()
+                listener.follow(project.pipeline.logging.get("file"))
+                return project
+
+            code = build.run(args, opened if self._is_list() else None)
         return result_of(code, listener.run, listener.summary)
 
     def submit(
@@ -256,10 +262,8 @@ class Pipeline:
         Raises: HpcmakeError
         """
         from buildhpc.commands.cancel import cancel_jobs
-        from buildhpc.state import inbox
 
         with inside(self.folder):
-            inbox.glance(Path.cwd())
             state, rows = self._picked(words, which, "cancel", every)
             held = [row for row in rows if row.claim is not None]
             cancel_jobs(state, held)
@@ -282,8 +286,7 @@ class Pipeline:
         with inside(self.folder):
             which: Which = {"where": where} if where is not None else {}
             state, rows = self._picked(words, which, "retry", True)
-            taken = retry.taken_back(state, again := retry.again(rows))
-            rest = [row for row in again if row.name not in taken]
+            taken, _, rest = retry.sorted_out(state, retry.again(rows))
             last = retry.last_run(state, rest) if rest else None
             targets = retry.targets_of(self._project(), state, last, rest) if rest else []
         if not targets:
@@ -291,6 +294,8 @@ class Pipeline:
         before: Mapping[str, Any] = last.options if last else {}
         if "jobs" not in how and before.get("jobs") is not None:
             how["jobs"] = before["jobs"]
+        if said := before.get("cluster_options"):
+            how.setdefault("cluster_options", dict(each.split("=", 1) for each in said))
         return self.run(*targets, cluster=before.get("cluster"), on_event=on_event, **how)
 
     def reset(
@@ -353,11 +358,14 @@ class Pipeline:
         assert self.file is not None
         return open_project(self.file, self._settings)
 
-    def _log_file(self) -> str | None:
-        """Where functions of a job list log to."""
-        if self._opened is None and not (self.file or "").endswith(".py"):
-            return None
-        return self._project().pipeline.logging.get("file")
+    def _is_list(self) -> bool:
+        """Whether it is a job list. Raises: HpcmakeError where its file is gone."""
+        from buildhpc.commands.common import find_pipefile
+        from buildhpc.project import LIST_ENDING
+
+        if self._opened is not None or self.file is None:
+            return True
+        return find_pipefile(self.file).endswith(LIST_ENDING)
 
     def _build_args(
         self, targets: Sequence[str], how: How, cluster: str | None, listener: Listener | None

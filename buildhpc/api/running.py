@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from buildhpc.api.views import Submitted
 from buildhpc.commands.common import LISTENER
+from buildhpc.plan.plan import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from buildhpc.plan.model import Step
     from buildhpc.run.events import Event, Started
-    from buildhpc.show.report import Summary
+    from buildhpc.show.report import Reporter, Summary
 
 LOG = logging.getLogger("buildhpc")
 LOG_OF_JOBS = LOG.getChild("jobs")
@@ -66,16 +68,18 @@ class Listener:
     submitted: what a scheduler was given; None: nothing yet.
     """
 
-    def __init__(
-        self, on_event: Callable[[Event], object] | None, log_file: str | None = None
-    ) -> None:
-        self._logged = Logged(log_file) if log_file else None
+    def __init__(self, on_event: Callable[[Event], object] | None) -> None:
+        self._logged: Logged | None = None
         self.run: int | None = None
         self.summary: Summary | None = None
         self.submitted: Submitted | None = None
         self._on_event = on_event
 
-    def __call__(self, run: int) -> Listener:
+    def follow(self, log_file: str | None) -> None:
+        """Log what functions of jobs log to this file from now on; None: they log to none."""
+        self._logged = Logged(log_file) if log_file else None
+
+    def __call__(self, run: int) -> Reporter:
         """This listener, for the run of this number."""
         self.run = run
         return self
@@ -87,6 +91,10 @@ class Listener:
     def theirs_done(self, job: str) -> None:
         """See `Reporter.theirs_done`."""
         LOG.info("%s: made by another run", job)
+
+    def more(self, steps: Sequence[Step]) -> None:
+        """See `Reporter.more`."""
+        LOG.info("%d further jobs became known", counted([step.job for step in steps]))
 
     def stopping(self) -> None:
         """See `Reporter.stopping`."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,10 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Retry the jobs that are meant. Returns the exit code. Raises: HpcmakeError."""
     from buildhpc.commands.pick import known_state, named, picked, show_some
-    from buildhpc.state import inbox
-    from buildhpc.state.flows import WILDCARDS
 
-    inbox.glance(Path.cwd())
     state = known_state()
     args.all = args.all or not (args.words or named(args))
     found = again(picked(state, args, "retry"))
@@ -53,9 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         show_some("would retry", [job.name for job in found])
         return 0
-    taken = set() if args.cluster else taken_back(state, found)
-    left = {job.name for job in found if job.wildcards.keys() == WILDCARDS} - taken
-    rest = [job for job in found if job.name not in taken | left]
+    taken, left, rest = sorted_out(state, found, take=not args.cluster)
     if taken and not args.quiet:
         show_some("submitted again:", sorted(taken))
     if left and not args.quiet:
@@ -66,6 +60,20 @@ def run(args: argparse.Namespace) -> int:
 def again(jobs: Sequence[JobRow]) -> list[JobRow]:
     """Those of the jobs that can be retried."""
     return [job for job in jobs if job.state in _AGAIN]
+
+
+def sorted_out(
+    state: State, jobs: Sequence[JobRow], *, take: bool = True
+) -> tuple[set[str], set[str], list[JobRow]]:
+    """The jobs that runs which go on took back; those left to their data flow; and the rest.
+
+    take: let runs that go on take theirs back.
+    """
+    from buildhpc.state.flows import WILDCARDS
+
+    taken = taken_back(state, jobs) if take else set()
+    left = {job.name for job in jobs if job.wildcards.keys() == WILDCARDS} - taken
+    return taken, left, [job for job in jobs if job.name not in taken | left]
 
 
 def _with_parts(args: argparse.Namespace, state: State, jobs: Sequence[JobRow]) -> list[JobRow]:

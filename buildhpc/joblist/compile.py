@@ -208,10 +208,11 @@ class _Compiler:
         return tuple(made)
 
     def _check_twice(self, made: Sequence[Output]) -> None:
-        paths = [str(each) for output in made for each in output.patterns]
-        for path in paths:
-            if paths.count(path) > 1:
+        seen: set[str] = set()
+        for path in (str(each) for output in made for each in output.patterns):
+            if path in seen:
                 raise rule_messages.double_output(path, self._span, self._span)
+            seen.add(path)
 
     def _inputs(self) -> tuple[InputItem, ...]:
         return tuple(

@@ -58,8 +58,10 @@ class Place:
         import linecache
 
         linecache.checkcache(self.file)
-        lines = tuple(linecache.getlines(self.file))
-        source, starts = _source(self.file, os.getcwd(), lines)
+        lines = linecache.getlines(self.file)
+        # What tells one text of the file from the next; of a cell of a notebook all stay.
+        stamp = linecache.cache.get(self.file, ())[:2]
+        source, starts = _source(self.file, os.getcwd(), stamp)
         if self.line > len(lines):
             return Span(Source(source.name, "\n" * (self.line - 1)), self.line - 1, self.line)
         text, start = lines[self.line - 1], starts[self.line - 1]
@@ -68,10 +70,15 @@ class Place:
 
 
 @functools.lru_cache(maxsize=8)
-def _source(file: str, here: str, lines: tuple[str, ...]) -> tuple[Source, list[int]]:
-    """The text of a file as messages show it, and where each of its lines begins."""
+def _source(file: str, here: str, stamp: object) -> tuple[Source, list[int]]:  # noqa: ARG001
+    """The text of a file as messages show it, and where each of its lines begins.
+
+    stamp: what tells that text from the next.
+    """
+    import linecache
+
     beside = os.path.relpath(file, here)
-    plain = [line.rstrip("\n") for line in lines]
+    plain = [line.rstrip("\n") for line in linecache.getlines(file)]
     starts = [0, *itertools.accumulate(len(line) + 1 for line in plain)]
     return Source(file if beside.startswith("..") else beside, "\n".join(plain)), starts
 
