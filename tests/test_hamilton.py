@@ -21,7 +21,6 @@ import pytest
 from cluster_scenes import wait_until
 from hamilton import driver, htypes, node
 from hamilton.execution import executors
-from hamilton.function_modifiers import inject, source
 from hamilton_flows import flow
 from real_schedulers import Slurm
 
@@ -395,27 +394,6 @@ def test_a_cache_tells_injected_nodes_and_edited_code_apart() -> None:
     assert executed(source_of(f"{text}    return found + 41\n"), "one", build=cached) == 42
     assert len(flows.told.heard) == heard + 2
     sys.dont_write_bytecode = before
-
-
-def test_what_hamilton_does_by_itself_is_still_so() -> None:
-    """Facts of Hamilton 1.90 that the ways here were chosen by."""
-
-    def undecorated(n: int) -> Generator[int, None, int]:
-        yield n
-        return n
-
-    with pytest.raises(TypeError, match="cannot pickle 'generator' object"):
-        executed(flow("undecorated", undecorated), "undecorated", build=cached, n=1)
-
-    @inject(one=source("n"))
-    def injected(one: int) -> int:
-        return one
-
-    graph = driver.Builder().with_modules(flow("injected", injected)).build().graph
-    callable_ = graph.nodes["injected"].callable
-    says = "module, class, method, function, traceback, frame, or code object was expected"
-    with pytest.raises(TypeError, match=says):
-        inspect.getsource(callable_)
 
 
 def test_nodes_wait_side_by_side_in_blocks_under_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:

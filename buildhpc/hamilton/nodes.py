@@ -9,7 +9,6 @@ runs again.
 
 from __future__ import annotations
 
-import functools
 import os
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -65,31 +64,51 @@ class _KnowsFiles(base.NodeTransformer):  # type: ignore[misc]  # Hamilton has n
             name=name,
             typ=str,
             doc_string=f"How often `{node_.name}` was begun anew since files of it were gone.",
-            callabl=functools.partial(_knowledge, key),
+            callabl=_Knowledge(fn, key),
             input_types=dict(node_.input_types),
             tags={"cache.behavior": "recompute", "hpc.files": node_.name, "module": fn.__module__},
             originating_functions=node_.originating_functions,
             optional_values=dict(node_.default_parameter_values or {}),
         )
         knowing = node_.copy_with(
-            callabl=functools.partial(_call, node_.callable, key, name),
+            callabl=_Caller(fn, node_.callable, key, name),
             input_types={**node_.input_types, name: (str, node.DependencyType.REQUIRED)},
         )
         return [files, knowing]
 
 
-def _knowledge(key: str, **kwargs: Any) -> str:
-    """The turn of a node, and a digest of what it is called with."""
-    inputs = hash_value(kwargs)
-    return f"{turn_of(os.getcwd(), key, inputs)} {inputs}"
+class _Knowledge:
+    """Tells the turn of a node, and a digest of what it is called with.
+
+    Who asks for its source, as Hamilton's `CacheAdapter` does to tell nodes apart, gets that of
+    the function.
+    """
+
+    def __init__(self, function: Callable[..., Any], key: str) -> None:
+        self.__wrapped__ = function
+        self._key = key
+
+    def __call__(self, **kwargs: Any) -> str:
+        inputs = hash_value(kwargs)
+        return f"{turn_of(os.getcwd(), self._key, inputs)} {inputs}"
 
 
-def _call(inner: Callable[..., Any], key: str, files: str, **kwargs: Any) -> Any:
-    """Call a node, and let what it submits know where it comes from."""
-    turn, _, inputs = str(kwargs.pop(files)).partition(" ")
-    name = key.partition(":")[2]
-    with calling(Call(name, f"{key} {inputs}", int(turn))):
-        return inner(**kwargs)
+class _Caller:
+    """Calls a node, and lets what it submits know where it comes from. Its source: as above."""
+
+    def __init__(
+        self, function: Callable[..., Any], inner: Callable[..., Any], key: str, files: str
+    ) -> None:
+        self.__wrapped__ = function
+        self._inner = inner
+        self._key = key
+        self._files = files
+
+    def __call__(self, **kwargs: Any) -> Any:
+        turn, _, inputs = str(kwargs.pop(self._files)).partition(" ")
+        name = self._key.partition(":")[2]
+        with calling(Call(name, f"{self._key} {inputs}", int(turn))):
+            return self._inner(**kwargs)
 
 
 def turn_of(folder: str, key: str, inputs: str) -> int:
