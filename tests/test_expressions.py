@@ -234,3 +234,31 @@ def test_in_its_own_value_the_name_of_a_directive_means_the_let(pipe: Pipe) -> N
     )
     pipe.check("-q")
     assert pipe.read("a") == "4G\n"
+
+
+def test_texts_that_are_put_together_are_one_path(pipe: Pipe) -> None:
+    pipe.write(
+        "Pipefile",
+        """\
+let x = "a"
+rule all:
+    input:
+        "sum/" + x, "./w/" + "../w/" + x, "m/" + ("u/" if x == "a" else "v/") + ("t/" + x),
+        ["l/"] + ["k/" + x]
+rule a:
+    output: "{d}/" + x, "{d}/" + "b"
+    where: d in ["w", "k", "m/u/t"]
+    shell: "touch {output}"
+rule s:
+    output: "sum/" + "{n}"
+    input: "{n}/../in/" + "{n}/" + x
+    shell: "touch {output}"
+rule l:
+    output: directory("l/")
+    shell: "mkdir {output}"
+""",
+    )
+    pipe.write("in/a/a")
+    pipe.check("-q")
+    assert all(pipe.exists(path) for path in ("sum/a", "w/a", "w/b", "m/u/t/a", "k/a", "l"))
+    pipe.check("", says="nothing to do: all 5 jobs are fresh\n")

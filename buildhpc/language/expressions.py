@@ -16,8 +16,8 @@ from buildhpc.language.braces import Field, call_in, fields_of, undouble, unesca
 from buildhpc.language.follow import check_regex, follow
 from buildhpc.language.functions import FUNCTIONS, Function, NotThere, Reader, plain_text
 from buildhpc.language.operators import Unfit, binary, negative
-from buildhpc.language.patterns import DEFAULT, Pattern, Wild, normal, pattern
-from buildhpc.language.values import Files, Layered, Unfilled, kind, wrap
+from buildhpc.language.patterns import DEFAULT, Pattern, Wild, normal, pattern, pattern_part
+from buildhpc.language.values import Files, Layered, Unfilled, items_of, kind, wrap
 from buildhpc.messages import language as messages
 from buildhpc.quantities import quantity
 
@@ -35,6 +35,7 @@ class Names:
         or `kept` for a function to fill.
     wildcards: patterns for wildcards, by name.
     path: strings are paths: no list in them, and they get their standard form.
+    part: a string is put together with others first: it stays as it is written.
     later: names defined further down in the file, with their places.
     note: said with an unknown name.
     waits: loops may wait for a checkpoint.
@@ -46,6 +47,7 @@ class Names:
     braces: Literal["error", "wildcard", "kept"] = "error"
     wildcards: Mapping[str, str] = field(default_factory=dict)
     path: bool = False
+    part: bool = False
     later: Mapping[str, Span] = field(default_factory=dict)
     note: str | None = None
     waits: bool = False
@@ -59,18 +61,6 @@ def compile_expression(node: syntax.Expression, names: Names) -> Thunk:
 def evaluate(node: syntax.Expression, names: Names, scope: Scope | None = None) -> Any:
     """The value of `node` in a place where all is known."""
     return compile_expression(node, names)(scope or {})
-
-
-def items_of(value: Any) -> list[Any]:
-    """The items a value contributes to a list: none for `none`, all of a list."""
-    if isinstance(value, str):
-        return [value]
-    if value is None:
-        return []
-    if isinstance(value, (list, Files)):
-        parts = ((part,) if isinstance(part, str) else items_of(part) for part in value)
-        return [item for part in parts for item in part]
-    return [value]
 
 
 def _constant(value: Any) -> Thunk:
@@ -105,17 +95,20 @@ def _text(node: syntax.Text, names: Names) -> Thunk:
     if names.path and (call := call_in(node.raw, node.inside)) is not None:
         raise messages.call_in_braces(call)
     if len(parts) == 1 and isinstance(parts[0], str):
-        value: Any = undouble(unescape(parts[0]))
-        return _constant(normal(value) if names.path and value else value)
+        return _constant(_finisher(names)(undouble(unescape(parts[0]))))
     pieces = [
         undouble(unescape(part)) if isinstance(part, str) else _field(part, names) for part in parts
     ]
     if names.braces != "error" and any(isinstance(piece, Wild) for piece in pieces):
-        return _pattern_text(pieces)
+        return _pattern_text(pieces, pattern_part if names.part else pattern)
     if all(isinstance(piece, str) for piece in pieces):
         text = "".join(piece for piece in pieces if isinstance(piece, str))
-        return _constant(normal(text) if names.path and text else text)
-    return _joined(pieces, normal if names.path else str)
+        return _constant(_finisher(names)(text))
+    return _joined(pieces, _finisher(names))
+
+
+def _finisher(names: Names) -> Callable[[str], str]:
+    return normal if names.path and not names.part else str
 
 
 def _joined(pieces: list[Any], finish: Callable[[str], str]) -> Thunk:
@@ -125,12 +118,12 @@ def _joined(pieces: list[Any], finish: Callable[[str], str]) -> Thunk:
     return text
 
 
-def _pattern_text(pieces: list[Any]) -> Thunk:
+def _pattern_text(pieces: list[Any], made: Callable[[list[str | Wild]], Pattern]) -> Thunk:
     if all(isinstance(piece, (str, Wild)) for piece in pieces):
-        return _constant(pattern(pieces))
+        return _constant(made(pieces))
 
     def value(scope: Scope) -> Pattern:
-        return pattern([p if isinstance(p, (str, Wild)) else p(scope) for p in pieces])
+        return made([p if isinstance(p, (str, Wild)) else p(scope) for p in pieces])
 
     return value
 
@@ -243,10 +236,11 @@ def _binary(node: syntax.Binary, names: Names) -> Thunk:
     chain: list[tuple[str, Thunk, Span]] = []
     left: syntax.Expression = node
     while isinstance(left, syntax.Binary):
-        chain.append((left.operator, compile_expression(left.right, names), left.span))
+        chain.append((left.operator, _operand(left.right, names), left.span))
         left = left.left
-    first = compile_expression(left, names)
+    first = _operand(left, names)
     chain.reverse()
+    finish = _finisher(names)
 
     def value(scope: Scope) -> Any:
         result = first(scope)
@@ -260,15 +254,24 @@ def _binary(node: syntax.Binary, names: Names) -> Thunk:
                     result = binary(symbol, result, right(scope))
                 except Unfit as error:
                     raise messages.unfit(str(error), span) from None
-        return result
+        if isinstance(result, Pattern):
+            return result if names.part else pattern(result.parts, result.flags)
+        return finish(result) if type(result) is str else result
 
     return value
 
 
+def _operand(node: syntax.Expression, names: Names) -> Thunk:
+    # `"sum/" + x`: each text is but a part of the path; one in a list is a whole path.
+    part = isinstance(node, (syntax.Text, syntax.Binary, syntax.Conditional))
+    return compile_expression(node, replace(names, part=part))
+
+
 def _conditional(node: syntax.Conditional, names: Names) -> Thunk:
-    then = compile_expression(node.then, names)
+    branch = _operand if names.part else compile_expression
+    then = branch(node.then, names)
     condition = compile_expression(node.condition, names)
-    otherwise = compile_expression(node.otherwise, names)
+    otherwise = branch(node.otherwise, names)
     return lambda scope: then(scope) if condition(scope) else otherwise(scope)
 
 

@@ -103,6 +103,11 @@ def pattern(parts: Sequence[str | Wild], flags: tuple[str, ...] = ()) -> Pattern
     return Pattern(tuple(_normal(_joined(parts))), flags)
 
 
+def pattern_part(parts: Sequence[str | Wild]) -> Pattern:
+    """A pattern that others are put to first: as it is written, but for neighbours joined."""
+    return Pattern(tuple(_joined(parts)))
+
+
 def _joined(parts: Sequence[str | Wild]) -> list[str | Wild]:
     joined: list[str | Wild] = []
     for part in parts:

@@ -174,6 +174,18 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def items_of(value: Any) -> list[Any]:
+    """The items a value contributes to a list: none for `none`, all of a list."""
+    if isinstance(value, str):
+        return [value]
+    if value is None:
+        return []
+    if isinstance(value, (list, Files)):
+        parts = ((part,) if isinstance(part, str) else items_of(part) for part in value)
+        return [item for part in parts for item in part]
+    return [value]
+
+
 def kind(value: Any) -> str:
     """What a message calls the kind of a value."""
     names = {bool: "true or false", int: "a number", float: "a number", list: "a list"}

@@ -9,11 +9,11 @@ from typing import Any
 
 from buildhpc.diagnostics import Span
 from buildhpc.language import syntax
-from buildhpc.language.expressions import Names, evaluate, items_of
+from buildhpc.language.expressions import Names, evaluate
 from buildhpc.language.follow import check_regex
 from buildhpc.language.functions import INPUT_FLAGS, OUTPUT_FLAGS
 from buildhpc.language.patterns import Pattern, pattern
-from buildhpc.language.values import Path, kind
+from buildhpc.language.values import Path, items_of, kind
 from buildhpc.language.walk import walk
 from buildhpc.messages import rules as messages
 from buildhpc.rules.directives import RESERVED

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from buildhpc.diagnostics import Span, nearest
-from buildhpc.language.expressions import items_of
 from buildhpc.language.patterns import Pattern, normal
-from buildhpc.language.values import Fields, Files, Missing, Path, Unfilled, kind
+from buildhpc.language.values import Fields, Files, Missing, Path, Unfilled, items_of, kind
 from buildhpc.messages import rules as messages
 from buildhpc.messages.language import not_known_yet
 from buildhpc.rules.checked import checked
