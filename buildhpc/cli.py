@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from buildhpc import __version__
+from buildhpc.commands.numbers import seconds, whole_number
 
 # Name -> what it does. A command lives in the module of its name in `buildhpc.commands`.
 COMMANDS: dict[str, str] = {
@@ -47,6 +48,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         from buildhpc.messages import call
 
+        option, colon, wrong = message.removeprefix("argument ").partition(": ")
+        if colon and message.startswith("argument -"):
+            raise call.bad_option(f"`{option}`: {wrong}")
         word = next((w for w in message.replace("=", " ").split() if w.startswith("-")), "")
         known = [option for action in self._actions for option in action.option_strings]
         raise call.bad_option(message, known, word.rstrip(":,"))
@@ -264,7 +268,7 @@ def _how_options(parser: argparse.ArgumentParser) -> None:
     add(
         "-j",
         "--jobs",
-        type=int,
+        type=whole_number(1),
         nargs="?",
         const=0,
         metavar="N",
@@ -284,11 +288,11 @@ def _how_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=N",
         help="of mem, gpus, or a resource of your own",
     )
-    add("--retries", type=int, metavar="N", help="try every failed job again so often")
+    add("--retries", type=whole_number(0), metavar="N", help="try every failed job again so often")
     add("--keep-incomplete", action="store_true", help="leave what a failed job made")
     add(
         "--latency",
-        type=float,
+        type=seconds,
         metavar="S",
         help="seconds to wait for a file server to show an output (default: 5, on a cluster what"
         " its settings say, or 30)",

@@ -228,7 +228,8 @@ jobs.add("a", "echo {cores} $HPCMAKE_MEM_MB $WHO > a; test -e again || { touch a
     .needs(cores=2, mem="1G", retries=1, env={"WHO": "me"}, resources={"licence": 1})
 result = jobs.run(jobs=2, limits={"licence": 1})
 found = [result.done, Path("a").read_text()]
-for wrong in ({"mem": 4}, {"cores": 0}, {"retries": {"bad": 1}}, {"env": "x"}):
+counted = {"resources": {"mem_mb": 4}}
+for wrong in ({"mem": 4}, {"cores": 0}, {"retries": {"bad": 1}}, {"env": "x"}, counted):
     jobs = buildhpc.JobList()
     jobs.add("a", "true").needs(**wrong)
     try:
@@ -240,7 +241,7 @@ print(json.dumps(found))
     )
     found = python(pipe, program)
     assert found[:2] == [1, "2 1024 me\n"]
-    assert found[2:] == ["no-unit", "bad-value", "bad-retries", "bad-directive"]
+    assert found[2:] == ["no-unit", "bad-value", "bad-retries", "bad-directive", "no-resource"]
 
 
 def test_functions_are_found_again_by_their_names(pipe: Pipe) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import replace
 
+from buildhpc.commands.common import warn
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import call, clusters
 from buildhpc.messages import plan as messages
 from buildhpc.plan.model import Job, JobGraph, Plan
 from buildhpc.plan.recipe import compared_text
 from buildhpc.quantities import Size, quantity
-from buildhpc.rules.model import Pipeline
+from buildhpc.rules.model import Pipeline, Rule
 from buildhpc.run.describe import Describer
 from buildhpc.run.machine import Limits, detect_limits
 from buildhpc.run.pool import Pool
@@ -22,8 +24,11 @@ from buildhpc.run.spec import Needs
 _NEEDS = ("cores", "mem", "time", "gpus", "resources")
 
 
-def limits_of(args: argparse.Namespace) -> Limits:
-    """What jobs may use here: the machine's own, `-j`, and what `--limit` says."""
+def limits_of(args: argparse.Namespace, rules: Iterable[Rule]) -> Limits:
+    """What jobs of these rules may use here: the machine's own, `-j`, what `--limit` says.
+
+    Warns of a limit of what no rule asks for. Raises: messages.call.bad_limit
+    """
     found = detect_limits()
     cores = args.jobs if args.jobs > 0 else found.cores
     limits = replace(found, cores=cores)
@@ -32,6 +37,10 @@ def limits_of(args: argparse.Namespace) -> Limits:
         if not equals or not name.strip():
             raise call.bad_limit(text)
         limits = _limited(limits, name.strip(), value.strip(), text)
+    if unknown := limits.resources.keys() - found.resources.keys():
+        asked = {each.label for rule in rules for each in rule.directives.get("resources", ())}
+        for name in sorted(unknown - asked):
+            warn(call.unused_limit(name, {"mem", "cores", "gpus", *filter(None, asked)}))
     return limits
 
 

@@ -10,6 +10,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from buildhpc.commands.numbers import whole_number
+
 if TYPE_CHECKING:
     from buildhpc.project import Project
     from buildhpc.state.database import State
@@ -24,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
     pick_arguments(parser, "jobs of this run")
     add = parser.add_argument
-    add("-j", "--jobs", type=int, metavar="N", help="cores to use, where jobs run here")
+    add("-j", "--jobs", type=whole_number(1), metavar="N", help="cores to use, where jobs run here")
     add("-k", "--keep-going", action="store_true", help="after a failure, go on with the rest")
     add("--cluster", metavar="NAME", help="run them on this cluster instead")
     add("--detach", action="store_true", help="submit to the cluster, and do not wait")

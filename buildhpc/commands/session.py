@@ -89,7 +89,7 @@ class Session:
         options = {"jobs": args.jobs, "pipefile": project.pipefile, "set": args.set}
         info = RunInfo(command_line(args), tuple(args.targets), options)
         self._recorder = Recorder(self._state, info)
-        self._limits: Limits = limits_of(args)
+        self._limits: Limits = limits_of(args, project.pipeline.rules.values())
         self._failed: list[FailedJob] = []
         self._recorded: dict[str, Stamp | None] = {}
         self._hashes: dict[str, str] = {}

@@ -20,8 +20,9 @@ from buildhpc.messages import joblist as messages
 from buildhpc.messages import rules as rule_messages
 from buildhpc.messages.language import unknown_in_block
 from buildhpc.rules.checked import checked
-from buildhpc.rules.directives import DIRECTIVES, FAILURE_CLASSES
+from buildhpc.rules.directives import DIRECTIVES
 from buildhpc.rules.model import InputItem, Output, Pipeline, RecipeCode, Rule, Value
+from buildhpc.rules.shapes import check_label
 
 _NAMES = frozenset({"input", "output", "args", "cores", "attempt", "log"})
 
@@ -239,9 +240,9 @@ class _Compiler:
         if shape == "flag":
             return (Value(span, None, _always(True), True),) if value else ()
         if shape in ("named", "retries") and isinstance(value, Mapping):
-            if shape == "retries" and (wrong := {_class(n) for n in value} - {*FAILURE_CLASSES}):
-                raise rule_messages.bad_retry_class(min(wrong), span, FAILURE_CLASSES)
             labelled = [(str(label), each) for label, each in value.items()]
+            for label, _ in labelled:
+                check_label(name, label, span)
         elif shape == "named":
             raise rule_messages.wrong_shape(name, "names with values: a dict", span)
         elif shape == "many" and isinstance(value, (list, tuple)):
@@ -258,10 +259,6 @@ def _folder_of(file: str, here: str) -> str:
     """The folder of a file, where that is below the working folder; else that itself."""
     path = beside(file, here)
     return os.path.dirname(path) or "." if os.path.isfile(file) and path[:1] != "/" else "."
-
-
-def _class(name: object) -> str:
-    return str(name).replace("_", "-")
 
 
 def _always(value: Any) -> Callable[[Any], Any]:

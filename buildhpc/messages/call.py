@@ -52,6 +52,14 @@ def bad_limit(text: str) -> HpcmakeError:
     )
 
 
+def unused_limit(name: str, known: Iterable[str]) -> Problem:
+    """`--limit` of a resource that no rule asks for."""
+    close = nearest(name, known)
+    cure = f"the nearest name is `{close[0]}`" if close else "`resources:` of a rule asks for it"
+    text = f"`--limit {name}=...` limits nothing: no rule asks for `{name}`"
+    return Problem("unused-limit", text, None, (Note("help", cure),), "warning")
+
+
 def only_here(option: str) -> HpcmakeError:
     """An option that is about this machine, with `--cluster`."""
     cures = {

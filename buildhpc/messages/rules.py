@@ -79,6 +79,12 @@ def label_twice(label: str, span: Span) -> HpcmakeError:
     return _error("name-twice", f"two items are called `{label}`", span)
 
 
+def no_resource(name: str, instead: str, span: Span) -> HpcmakeError:
+    """A resource of the user's own that has the name of what schedulers are asked for."""
+    text = f"`resources` counts things of your own; no scheduler would hear of `{name}`"
+    return _error("no-resource", text, span, Note("help", f"here that is {instead}"))
+
+
 def include_cycle(chain: Sequence[str], span: Span) -> HpcmakeError:
     """Files that include each other in a circle."""
     return _error("include-cycle", f"`{chain[-1]}` includes itself: {' -> '.join(chain)}", span)

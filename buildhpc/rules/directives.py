@@ -124,3 +124,25 @@ FOREIGN: dict[str, str] = {
     "handover": "nothing",
     "default_target": "a rule called `all`",
 }
+
+# Names that other tools count among their resources; here they are directives.
+_FOREIGN_RESOURCES = {
+    **{name: FOREIGN[name] for name in ("mem_mb", "mem_gb", "memory", "runtime", "walltime")},
+    **{name: FOREIGN[name] for name in ("threads", "cpus", "cpus_per_task", "ntasks", "gpu")},
+    "mem_mib": FOREIGN["mem_mb"],
+    "mem_mb_per_cpu": "`mem: 4G`, what the whole job needs",
+    "disk_mb": "`disk: 10G`, a size with its unit",
+    "disk_mib": "`disk: 10G`, a size with its unit",
+    "slurm_partition": '`partition: "NAME"`',
+    "slurm_account": '`account: "NAME"`',
+    "slurm_extra": '`options: "--WORD"`',
+}
+
+
+def directive_for(resource: str) -> str | None:
+    """What to write in place of a resource that is asked for in a directive of its own."""
+    if resource in _FOREIGN_RESOURCES:
+        return _FOREIGN_RESOURCES[resource]
+    if resource in DIRECTIVES and DIRECTIVES[resource].need:
+        return f"`{resource}:`, a directive of its own"
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from buildhpc.diagnostics import Span
 from buildhpc.language import syntax
 from buildhpc.messages import rules as messages
 from buildhpc.rules.directives import (
@@ -10,6 +11,7 @@ from buildhpc.rules.directives import (
     FOREIGN,
     NOT_IN_DEFAULTS,
     DirectiveRow,
+    directive_for,
 )
 
 
@@ -57,5 +59,14 @@ def _check_labels(name: str, labelled: list[syntax.Item]) -> None:
         if item.label.name in seen:
             raise messages.label_twice(item.label.name, item.label.span)
         seen.add(item.label.name)
-        if name == "retries" and item.label.name.replace("_", "-") not in FAILURE_CLASSES:
-            raise messages.bad_retry_class(item.label.name, item.label.span, FAILURE_CLASSES)
+        if name == "resources" and (instead := directive_for(item.label.name)):
+            raise messages.no_resource(item.label.name, instead, item.label.span)
+        check_label(name, item.label.name, item.label.span)
+
+
+def check_label(directive: str, label: str, span: Span) -> None:
+    """Whether a directive with names may have this one. Raises: HpcmakeError."""
+    if directive == "retries" and label.replace("_", "-") not in FAILURE_CLASSES:
+        raise messages.bad_retry_class(label, span, FAILURE_CLASSES)
+    if directive == "resources" and (instead := directive_for(label)):
+        raise messages.no_resource(label, instead, span)
