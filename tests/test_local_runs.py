@@ -463,9 +463,10 @@ def test_the_state_is_removed_while_a_run_goes_on(scene: Scene) -> None:
     pipe = scene.pipe
     pipe.write("Pipefile", scenes.WAITING)
     pipe.write("in")
-    scene.build("--detach")
-    scene.wait_for(lambda: scenes.begun(scene), "three run")
-    shutil.rmtree(pipe.path(".hpcmake"))
+    with scene.following() as front:
+        scene.wait_for(lambda: scenes.begun(scene), "three run")
+        shutil.rmtree(pipe.path(".hpcmake"))
+        assert "error[state-replaced]" in scene.finish(front, code=2)
     pipe.write("go")
     scene.empty()
     pipe.path("begun").unlink()

@@ -153,6 +153,7 @@ class Follower:
 
     def _turn(self, reporter: Reporter) -> str | None:
         """One look around; how the run ended, once it has."""
+        self._state.check_there()
         now = time.monotonic()
         look = now >= self._look_s
         if look:

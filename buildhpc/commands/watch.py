@@ -96,6 +96,7 @@ def _watch(
         if times is not None and looks >= times:
             return
         time.sleep(_GLANCE_S)
+        state.check_there()
 
 
 def _nothing(_: State) -> None:

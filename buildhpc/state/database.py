@@ -140,6 +140,15 @@ class State:
         """What tells one content of the state from the next; empty when there is none."""
         return snapshot.generation(self.path)
 
+    def check_there(self) -> None:
+        """Whether the database that was used is still there. Raises: messages.replaced"""
+        if self._connection is None:
+            there = bool(self.generation())
+        else:
+            there = self._file() == self._identity
+        if not there:
+            raise HpcmakeError(messages.replaced(self.path))
+
     def now_s(self) -> float:
         """Seconds since the epoch by the clock of the file system, as last seen."""
         return time.time() + self._lock.ahead_s
@@ -216,9 +225,11 @@ class State:
     def _connected(self) -> Connection:
         """The connection, to the file that is there; the caller holds the lock."""
         if self._connection is not None:
-            if self._file() != self._identity:
+            try:
+                self.check_there()
+            except HpcmakeError:
                 self.close()
-                raise HpcmakeError(messages.replaced(self.path))
+                raise
             return self._connection
         # SQLite asks for locks of another kind, that a file system without ours lacks as well.
         connection = snapshot.connect(self.path, "unix-none" if self._lock.leased else "")
