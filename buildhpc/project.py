@@ -58,6 +58,11 @@ class Project:
     growing: Growing | None = None
     state: State | None = None
 
+    def log_to(self, folder: str | None) -> None:
+        """Let what attempts print go to a folder, unless their rules say where; None: nothing."""
+        if folder:
+            self.pipeline = replace(self.pipeline, logs=folder)
+
     def graph(self, choice: Choice, state: State | None) -> JobGraph:
         """The jobs that the chosen targets need. Raises: HpcmakeError."""
         if self.pipeline.awaits:

@@ -324,6 +324,94 @@ def test_names_in_commands_are_those_of_shell_blocks(pipe: Pipe) -> None:
     assert "= note: the job is added here\n  --> pipeline.py:4:1\n" in told
 
 
+WAITING = """\
+import sys, time
+from pathlib import Path
+import buildhpc
+
+
+def meet(name, others):
+    Path(name).touch()
+    while not all(Path(each).exists() for each in others):
+        time.sleep(0.02)
+
+
+NAMES = [f"m{n}" for n in range(6)]
+jobs = buildhpc.JobList(logs="never")
+for name in NAMES[:4]:
+    jobs.add(name, meet, name=name, others=NAMES)
+for name in NAMES[4:]:
+    jobs.add(name, f"touch {name}; until test -e m0 -a -e m5; do sleep 0.02; done; echo met; exit 3")
+jobs.add("after", "touch after", after="m4")
+
+if __name__ == "__main__":
+    for wrong in ({"pool": "threads"}, {"max_workers": 4}, {"dry_run": True}):
+        try:
+            jobs.run(**wrong)
+        except buildhpc.HpcmakeError as error:
+            print(error.problems[0].notes[0].text)
+    print(jobs.run(jobs=6, logs="here", keep_going=True))
+"""
+
+
+def test_more_wait_at_once_than_the_machine_has_cores_and_print_where_the_run_says(
+    pipe: Pipe,
+) -> None:
+    """A pool of threads would do no more; what has a failed predecessor does not run."""
+    pipe.write("program.py", WAITING)
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=pipe.folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert told[0] == told[1] == "`jobs=4` runs four at a time, each in a process of its own"
+    assert told[2].startswith("`plan()` tells what would run")
+    assert "done=4, failed=2, skipped=1" in told[3]
+    assert pipe.read("here/m4.1.out") == "met\n"
+    assert not pipe.exists("never")
+    assert not pipe.exists("after")
+    # The command line says the same, and who tries again prints to the same folder.
+    pipe.write(
+        "pipeline.py",
+        HEAD + "jobs.add('a', 'echo said; echo aside >&2; test -e ok', outputs='ok')\n",
+    )
+    pipe.check("-f pipeline.py --logs printed", code=1)
+    assert (pipe.read("printed/a.1.out"), pipe.read("printed/a.1.err")) == ("said\n", "aside\n")
+    pipe.path("printed/a.1.out").unlink()
+    pipe.check("-f pipeline.py retry", code=1)
+    assert pipe.read("printed/a.1.out") == "said\n"
+
+
+def test_what_jobs_of_a_pipefile_print_goes_to_the_folder_too(pipe: Pipe, queue: Queue) -> None:
+    pipe.write("hpcmake.toml", f'[cluster.here]\npoll = "1s"\n{queue.settings}')
+    pipe.write(
+        "Pipefile",
+        """\
+rule all:
+    input: "a/b.x", "o"
+rule x:
+    output: "{n}.x"
+    where: n = "[a-z/]+"
+    retries: 1
+    shell: "echo {n}; echo aside >&2; test {attempt} = 2; touch {output}"
+rule own:
+    output: "o"
+    log: "own.log"
+    shell: "echo own; touch o"
+""",
+    )
+    for where in ("", "--cluster here "):
+        pipe.check(f"{where}--logs told --force-all")
+        names = [f"told/x n=a%2Fb.{kind}" for kind in ("1.err", "1.out", "2.err", "2.out")]
+        assert [path for path in pipe.files() if path.startswith("told")] == names
+        assert (pipe.read(names[2]), pipe.read(names[3])) == ("aside\n", "a/b\n")
+        assert pipe.read("own.log") == "own\n"
+        assert "told" not in pipe.check("clean --unknown -n").out
+        for name in names:
+            pipe.path(name).unlink()
+
+
 def test_settings_reach_the_file_that_builds_the_list(pipe: Pipe) -> None:
     pipe.write(
         "pipeline.py",

@@ -38,8 +38,10 @@ class How(What, total=False):
     a failure, go on with what does not need it. retries: try every failed job again so often.
     keep_incomplete: leave what a failed job made. latency_s: seconds to wait for a file server to
     show an output (default: 5). priority_groups: jobs of a lower priority wait until all of a
-    higher one are done. cluster_options: over what hpcmake.toml says of the cluster, e.g.
-    `{"partition": "long"}`. scheduler: the adapter of the cluster, a class of your own.
+    higher one are done. logs: a folder for what each attempt prints, `NAME.ATTEMPT.out` and
+    `.err`, unless its rule has a `log`. cluster_options: over what hpcmake.toml says of the
+    cluster, e.g. `{"partition": "long"}`. scheduler: the adapter of the cluster, a class of your
+    own.
     """
 
     jobs: int
@@ -49,6 +51,7 @@ class How(What, total=False):
     keep_incomplete: bool
     latency_s: float
     priority_groups: bool
+    logs: str
     cluster_options: Mapping[str, str | int]
     scheduler: Callable[[Switches], Scheduler]
 
@@ -101,7 +104,7 @@ def build_args(
 
 _SAME = (
     *("jobs", "keep_going", "retries", "keep_incomplete"),
-    *("min_priority", "priority_groups"),
+    *("min_priority", "priority_groups", "logs"),
 )
 
 

@@ -296,6 +296,8 @@ class Pipeline:
             how["jobs"] = before["jobs"]
         if said := before.get("cluster_options"):
             how.setdefault("cluster_options", dict(each.split("=", 1) for each in said))
+        if before.get("logs"):
+            how.setdefault("logs", before["logs"])
         return self.run(*targets, cluster=before.get("cluster"), on_event=on_event, **how)
 
     def reset(

@@ -145,6 +145,7 @@ class _Build:
 
         args = self._args
         project = self._opened(keep)
+        project.log_to(args.logs)
         project.lenient = args.keep_going and not (args.dry_run or args.touch)
         state = read_state(Path.cwd())
         if found is not None and found.packed and state is not None:

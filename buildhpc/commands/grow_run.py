@@ -102,6 +102,7 @@ class Growth:
     def _grow(self, run: int, asked: _Asked) -> Mapping[str, str]:
         options = cluster_runs.options(self._state, run)
         project = open_project(options["pipefile"], options["set"])
+        project.log_to(options.get("logs"))
         choice = Choice(**options["choice"])
         planned = asked.planned
         builder, judge, growing, maker = growing_now(project, choice, self._state, planned)

@@ -44,6 +44,7 @@ NO_OPTIONS: Mapping[str, Any] = {
     "retries": None,
     "unprotect": False,
     "priority_groups": False,
+    "logs": None,
 }
 
 
@@ -63,6 +64,7 @@ def options_of(args: argparse.Namespace, pipefile: str, choice: Choice) -> dict[
         "retries": args.retries,
         "unprotect": args.unprotect,
         "priority_groups": args.priority_groups,
+        "logs": args.logs,
     }
 
 
@@ -116,6 +118,7 @@ class _Late:
         """Raises: HpcmakeError, also where the Pipefile says something else by now."""
         options = cluster_runs.options(self._state, run)
         project = open_project(options["pipefile"], options["set"])
+        project.log_to(options.get("logs"))
         details = planned.details()
         outputs: Sequence[str] = details["outputs"]
         graph = project.graph(Choice((outputs[0] if outputs else planned.job,)), self._state)

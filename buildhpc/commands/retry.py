@@ -151,6 +151,7 @@ def _options(args: argparse.Namespace, last: RunRow | None) -> list[str]:
         words += ["--cluster-option", option]
     number = args.jobs if args.jobs is not None else before.get("jobs")
     words += ["-j", str(number)] if number is not None and not cluster else []
+    words += ["--logs", before["logs"]] if before.get("logs") else []
     pipefile = args.file or before.get("pipefile")
     words += ["-f", pipefile] if pipefile else []
     for setting in args.set or before.get("set", ()):

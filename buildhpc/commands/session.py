@@ -87,6 +87,7 @@ class Session:
         self._choice = choice
         self._state: State = open_state(Path.cwd(), warn)
         options = {"jobs": args.jobs, "pipefile": project.pipefile, "set": args.set}
+        options["logs"] = args.logs
         info = RunInfo(command_line(args), tuple(args.targets), options)
         self._recorder = Recorder(self._state, info)
         self._limits: Limits = limits_of(args, project.pipeline.rules.values())

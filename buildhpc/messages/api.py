@@ -11,11 +11,26 @@ def _error(slug: str, text: str, *notes: Note) -> HpcmakeError:
     return HpcmakeError(Problem(slug, text, None, notes))
 
 
+# What the same is called in other libraries.
+_ELSEWHERE = {
+    ("max_workers", "workers", "n_jobs", "processes", "threads", "pool"): (
+        "`jobs=4` runs four at a time, each in a process of its own"
+    ),
+    ("executor", "backend", "coordinator"): (
+        "`jobs=4` runs here, four at a time; `cluster=\"slurm\"` on a cluster"
+    ),
+    ("dry_run", "dry"): "`plan()` tells what would run, `submissions()` what would be submitted",
+    ("log_dir", "logdir"): "the folder for what jobs print is `logs`",
+}
+
+
 def unknown_option(name: str, known: Iterable[str]) -> HpcmakeError:
     """A keyword argument that a call does not have."""
     names = sorted(known)
     close = nearest(name, names)
     cure = f"the nearest is `{close[0]}`" if close else f"there are {', '.join(names)}"
+    for elsewhere, what in _ELSEWHERE.items():
+        cure = what if name in elsewhere else cure
     return _error("bad-option", f"there is no option `{name}`", Note("help", cure))
 
 

@@ -128,6 +128,7 @@ class Pipeline:
     warnings: problems that do not stop a build, for `check`.
     default: the rules that are meant where no target is given; empty: `all`, or the first.
     logging: `file` and `level` of what functions log; empty: nothing is said.
+    logs: a folder for what each attempt prints, unless its rule says where; empty: the state.
     settled: order of a rule and values of its wildcards -> the inputs of that job, where they
         hang on a checkpoint that has run.
     """
@@ -140,6 +141,7 @@ class Pipeline:
     warnings: Sequence[Any] = ()
     default: tuple[str, ...] = ()
     logging: Mapping[str, str] = field(default_factory=dict)
+    logs: str = ""
     settled: dict[tuple[int, tuple[str, ...]], Files] = field(default_factory=dict)
 
     @property

@@ -12,7 +12,7 @@ from buildhpc.language.shell import Slot
 from buildhpc.language.values import Fields, plain
 from buildhpc.plan.jobs import priority_of, script_path
 from buildhpc.plan.model import Job
-from buildhpc.plan.recipe import fill, plain_values
+from buildhpc.plan.recipe import digest_of, fill, plain_values
 from buildhpc.rules.model import Pipeline
 from buildhpc.rules.scope import JobScope
 from buildhpc.run.outputs import private_name
@@ -123,11 +123,13 @@ class Describer:
         Raises: HpcmakeError.
         """
         granted = {"attempt": attempt, **granted}
+        if own := self._streams(job, attempt):
+            granted["log"] = own
         scope = JobScope(self._pipeline, job.rule, job.values, granted)
         token = f"{self._marker}-{attempt}"
         outputs = self._outputs(job)
         self._use_private_names(scope, outputs, token)
-        log = scope.directive("log") if "log" in job.rule.directives else None
+        log = scope.directive("log")
         recipe = self._recipe(job, scope)
         return JobSpec(
             name=job.name,
@@ -141,10 +143,20 @@ class Describer:
             env={name: str(plain(v)) for name, v in scope.named("env").items()},
             log=log,
             own_log=log is not None and _uses_log(job),
-            err=_beside(log) if job.rule.streams and log is not None else None,
+            err=_beside(log) if (own or job.rule.streams) and log is not None else None,
             data=self._data(job, scope, log),
             token=token,
         )
+
+    def _streams(self, job: Job, attempt: int) -> str:
+        """The file for what an attempt prints in the folder of all; empty: as its rule says."""
+        folder, rule = self._pipeline.logs, job.rule
+        if not folder or ("log" in rule.directives and not rule.streams):
+            return ""
+        name = job.name if rule.name == job.name else job.name.replace("/", "%2F")
+        if len(name) > _LONG_NAME:
+            name = f"{name[:_LONG_NAME]}-{digest_of(name)[:8]}"
+        return f"{normal(folder)}/{name}.{attempt}.out"
 
     def _outputs(self, job: Job) -> tuple[OutputFile, ...]:
         flags = [pattern.flags for pattern in job.rule.patterns()]
@@ -232,6 +244,8 @@ def _uses_log(job: Job) -> bool:
     return False
 
 
+# A name in a folder has 255 bytes at most.
+_LONG_NAME = 200
 _NEEDS = {"cores", "mem", "time", "gpus", "resources"}
 _PLAIN_NEEDS = Needs()
 _SITE_WORDS = ("partition", "account", "qos", "constraint")
