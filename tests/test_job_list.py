@@ -341,7 +341,8 @@ jobs = buildhpc.JobList(logs="never")
 for name in NAMES[:4]:
     jobs.add(name, meet, name=name, others=NAMES)
 for name in NAMES[4:]:
-    jobs.add(name, f"touch {name}; until test -e m0 -a -e m5; do sleep 0.02; done; echo met; exit 3")
+    wait = "until test -e m0 -a -e m5; do sleep 0.02; done"
+    jobs.add(name, f"touch {name}; {wait}; echo met; exit 3")
 jobs.add("after", "touch after", after="m4")
 
 if __name__ == "__main__":

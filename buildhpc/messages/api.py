@@ -17,7 +17,7 @@ _ELSEWHERE = {
         "`jobs=4` runs four at a time, each in a process of its own"
     ),
     ("executor", "backend", "coordinator"): (
-        "`jobs=4` runs here, four at a time; `cluster=\"slurm\"` on a cluster"
+        '`jobs=4` runs here, four at a time; `cluster="slurm"` on a cluster'
     ),
     ("dry_run", "dry"): "`plan()` tells what would run, `submissions()` what would be submitted",
     ("log_dir", "logdir"): "the folder for what jobs print is `logs`",
