@@ -297,11 +297,7 @@ def _how_options(parser: argparse.ArgumentParser) -> None:
         help="seconds to wait for a file server to show an output (default: 5, on a cluster what"
         " its settings say, or 30)",
     )
-    add(
-        "--logs",
-        metavar="DIR",
-        help="a folder for what each attempt prints: NAME.ATTEMPT.out and .err",
-    )
+    add("--logs", metavar="DIR", help="a folder for what each attempt prints, to .out and .err")
     add("-q", "--quiet", action="store_true", help="say nothing but errors")
     add("-v", "--verbose", action="store_true", help="say more")
     add("--json", action="store_true", help="one event a line, as JSON")

@@ -243,8 +243,20 @@ def test_a_job_has_what_it_asks_for_and_tells_how_it_went(here: Path) -> None:
     # A program of its own sees the same.
     assert "fit" in hpcmake("status")
     assert "hi 2 256 60" in hpcmake("logs", job.job)
+    shown = hpcmake("show", "fit")
+    for words in (
+        "probe, of a data flow",
+        "2 cores, 256 MiB of memory, 0:01:00",
+        "sub/b/out  2 byt",
+    ):
+        assert words in shown
     Path("Pipefile").write_text('rule all:\n    shell: "true"\n')
     assert "sub/b/out" not in hpcmake("clean", "--unknown", "-n")
+    # Where there is a Pipefile as well, each tells of its own.
+    assert hpcmake("show", "all", "fit").endswith("\n" + shown)
+    assert hpcmake("show", "--where", "state = 'done'") == shown
+    with pytest.raises(AssertionError, match="only-known"):
+        hpcmake("why", "fit")
 
 
 def test_a_failure_is_raised_where_it_was_asked_for_or_told() -> None:

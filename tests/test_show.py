@@ -114,3 +114,20 @@ def test_a_rule_has_to_mean_one_job(built: Pipe) -> None:
         "error[no-job]: `s1.txt` is a source: no job makes it\n"
         " = help: `hpcmake why s1.txt` tells which jobs need it\n"
     )
+
+
+def test_without_a_pipefile_the_state_tells_what_it_knows(built: Pipe) -> None:
+    with_it = plain(built.check("show m1.txt").out)
+    built.path("Pipefile").unlink()
+    said = plain(built.check("show m1.txt").out)
+    assert said == plain(built.check("show map n=1").out)
+    gone = ("  rule", "  state", "  env", "  shell", "  needs")
+    missing = [line for line in with_it.splitlines() if line not in said.splitlines()]
+    assert [line for line in missing if not line.startswith(gone)] == []
+    assert "  state  done\n" in said
+    assert "  needs  2 cores, 1.0 GiB of memory, 1:30:00 of time\n" in said
+    assert json.loads(built.check("show --json m1.txt").out)["fresh"] is None
+    told = built.check("show --json --where n=2").out
+    assert json.loads(told)["job"] == "map n=2"
+    assert "error[unknown-job]" in built.check("show mm1.txt", code=2).err
+    assert "error[no-pipefile]" in built.check("why mm1.txt", code=2).err

@@ -71,10 +71,10 @@ def sorted_out(
 
     take: let runs that go on take theirs back.
     """
-    from buildhpc.state.flows import WILDCARDS
+    from buildhpc.state.flows import is_of_flow
 
     taken = taken_back(state, jobs) if take else set()
-    left = {job.name for job in jobs if job.wildcards.keys() == WILDCARDS} - taken
+    left = {job.name for job in jobs if is_of_flow(job.wildcards)} - taken
     return taken, left, [job for job in jobs if job.name not in taken | left]
 
 

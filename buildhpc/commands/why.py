@@ -29,11 +29,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain each target. Raises: HpcmakeError."""
-    from buildhpc.commands.common import find_pipefile
-    from buildhpc.project import open_project
+    from buildhpc.commands.asked import finder_of, not_told
 
-    project = open_project(find_pipefile(args.file), args.set)
-    for line in explain(project, args.targets, painter(sys.stdout)):
+    finder = finder_of(args)
+    if finder is None:
+        raise not_told(args, args.targets)
+    for line in explain(finder.project, args.targets, painter(sys.stdout)):
         print(line)
     return 0
 
@@ -42,9 +43,11 @@ def explain(
     project: Project, targets: Sequence[str], paint: Paint = lambda _, text: text
 ) -> Iterator[str]:
     """Why targets would or would not be made, line by line. Raises: HpcmakeError."""
+    from buildhpc.commands.asked import check_told
     from buildhpc.commands.lookup import Finder
 
     finder = Finder(project)
+    check_told(finder, targets)
     teller = _Teller(finder, paint)
     for number, meant in enumerate(finder.all(targets)):
         if number:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 
 from buildhpc.diagnostics import HpcmakeError, Note, Problem, Span
 from buildhpc.messages.language import help_near
@@ -44,6 +45,24 @@ def no_jobs_named(command: str) -> HpcmakeError:
     text = f"`hpcmake {command}` wants to know which jobs"
     cure = "name jobs, rules or files; or use `--state failed`, `--run N`, `--where` or `--all`"
     return _error("which-jobs", text, Note("help", cure))
+
+
+def many_known(word: str, count: int, newest: str) -> HpcmakeError:
+    """A word that means several jobs of a data flow, or of a program."""
+    cure = f"name it, e.g. the last one: `hpcmake show {quote(newest)}`; `--where` takes several"
+    text = f"{count:,} jobs are called `{word}`: which of them is not said"
+    return _error("many-jobs", text, Note("help", cure))
+
+
+def only_known(job: str, *, flow: bool) -> HpcmakeError:
+    """What only a Pipefile tells, asked of a job that none tells of."""
+    text = f"no Pipefile here tells of the job `{job}`, which an earlier run had"
+    cure = "name its file with `-f FILE`: the Pipefile, or the Python file that builds the list"
+    if flow:
+        text = f"no Pipefile tells of the job `{job}`: a node of a data flow asked for it"
+        cure = "its data flow runs it again when it asks for something else, or files are gone"
+    known = f"`hpcmake show {quote(job)}` has all that is known of it"
+    return _error("only-known", text, Note("help", cure), Note("help", known))
 
 
 def runs_alone(option: str) -> HpcmakeError:

@@ -7,7 +7,7 @@ of what the node was called with, `turn` how often it was begun anew since its f
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildhpc.state.owners import Owner, alive
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 
 WILDCARDS = frozenset({"id", "node", "inputs", "turn"})
+
+
+def is_of_flow(wildcards: Mapping[str, str]) -> bool:
+    """Whether these are the wildcards of a job that a node asked for."""
+    return wildcards.keys() == WILDCARDS
 
 
 class Seen(NamedTuple):
