@@ -121,7 +121,7 @@ def test_the_example_runs_in_order_here_and_keeps_what_each_attempt_printed(pipe
     assert [f"INFO {name} pipeline: {name} at" in logged for name in ("1", "1-1", "2")] == [
         True
     ] * 3
-    assert pipe.check("logs 1-2").out == "said --n 4 --on\n"
+    assert pipe.check("logs 1-2").out == "said --n 4 --on\naside\n"
     assert "2 is stale" in pipe.check("-f pipeline.py why 2").out
     assert "6      6" in pipe.check("status").out
     pipe.path("order.txt").unlink()

@@ -23,7 +23,7 @@ from buildhpc.diagnostics import HpcmakeError, Problem, render
 from buildhpc.plan.stamps import Record, Stamp
 from buildhpc.run.spec import JobSpec, Needs, Outcome, OutputFile, Recipe
 from buildhpc.state import changes, database, queries, schema, snapshot
-from buildhpc.state.claims import Foreign, JobToClaim, Orphan
+from buildhpc.state.claims import Foreign, JobToClaim, Orphan, keep_logs
 from buildhpc.state.database import State, generation, open_state, read_state
 from buildhpc.state.logs import FOLD_BYTES
 from buildhpc.state.owners import Owner, alive, process_start, this_process
@@ -487,6 +487,7 @@ def test_jobs_of_a_live_run_are_waited_for_and_those_of_a_dead_one_taken_over(
     # Until it is dealt with it is told of again, in case this process dies too.
     assert recorder.claim([]).orphans == (orphan,)
     (tmp_path / ".hpcmake/s0.log").write_text("half a line")
+    keep_logs(state, host)
     recorder.lost(orphan)
     recorder.flush()
     assert recorder.claim([]).orphans == ()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from buildhpc.project import Project
     from buildhpc.state.database import State
-    from buildhpc.state.overview import Overview
+    from buildhpc.state.overview import Overview, Printed
 
 _AT_ONCE = 100
 
@@ -32,11 +32,13 @@ def overview_of(args: argparse.Namespace, rule: str | None) -> Overview:
     return overview(state, Asked(states_of(args.state), rule, args.run, condition_of(args, state)))
 
 
-def log_of(job: str, attempt: int) -> str:
-    """What an attempt printed. Raises: HpcmakeError."""
+def log_of(job: str, attempt: int, stream: str) -> str:
+    """What an attempt printed. stream: as of `lines_of`. Raises: HpcmakeError."""
+    from buildhpc.commands.logs import is_in_one, say_in_one
     from buildhpc.commands.pick import known_state
     from buildhpc.messages import api as messages
     from buildhpc.messages import call
+    from buildhpc.state.overview import printed
     from buildhpc.state.queries import attempts, log_text
 
     state = known_state()
@@ -46,18 +48,29 @@ def log_of(job: str, attempt: int) -> str:
     place = attempt - 1 if attempt > 0 else attempt
     if not -len(rows) <= place < len(rows):
         raise call.no_such_attempt(job, attempt, len(rows))
-    return log_text(state, rows[place].id)
+    if stream and (in_one := [log for log in printed(state, [job], place) if is_in_one(log)]):
+        say_in_one(in_one, 1, stream)
+    return log_text(state, rows[place].id, stream)
 
 
-def logs_of(state: State, names: Sequence[str]) -> dict[str, str]:
-    """Job -> what its last attempt printed."""
-    from buildhpc.commands.logs import lines_of
+def logs_of(state: State, names: Sequence[str], stream: str) -> dict[str, str]:
+    """Job -> what its last attempt printed; without those where what is asked for is not apart.
+
+    Raises: HpcmakeError, where that is so for all of them.
+    """
+    from buildhpc.commands.logs import is_in_one, lines_of, say_in_one
     from buildhpc.state.overview import printed
 
     found: dict[str, str] = {}
+    in_one: list[Printed] = []
     for start in range(0, len(names), _AT_ONCE):
         for log in printed(state, names[start : start + _AT_ONCE], -1):
-            found[log.job] = "".join(f"{line}\n" for line in lines_of(state, log))
+            if stream and is_in_one(log):
+                in_one.append(log)
+            else:
+                found[log.job] = "".join(f"{line}\n" for line in lines_of(state, log, stream))
+    if in_one and not found:
+        say_in_one(in_one, len(in_one), stream)
     return found
 
 

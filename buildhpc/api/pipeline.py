@@ -237,23 +237,31 @@ class Pipeline:
         with inside(self.folder):
             return attempts(known_state(), job)
 
-    def log(self, job: str, attempt: int = -1) -> str:
+    def log(self, job: str, attempt: int = -1, *, out: bool = False, err: bool = False) -> str:
         """What an attempt of a job printed. attempt: 1 the first, -1 the last.
 
-        Raises: HpcmakeError where the job has no such attempt
+        out, err: that alone. Raises: HpcmakeError where the job has no such attempt, or that
+        printed both into one log
         """
         from buildhpc.api.asking import log_of
+        from buildhpc.commands.logs import stream_of
 
         with inside(self.folder):
-            return log_of(job, attempt)
+            return log_of(job, attempt, stream_of(out, err))
 
-    def logs(self, *words: str, **which: Unpack[Which]) -> dict[str, str]:
-        """Job -> what its last attempt printed. Arguments: as for `jobs`."""
+    def logs(
+        self, *words: str, out: bool = False, err: bool = False, **which: Unpack[Which]
+    ) -> dict[str, str]:
+        """Job -> what its last attempt printed. Other arguments: as for `jobs`.
+
+        out, err: that alone, of the jobs that keep them apart. Raises: HpcmakeError if none does
+        """
         from buildhpc.api.asking import logs_of
+        from buildhpc.commands.logs import stream_of
 
         with inside(self.folder):
             state, rows = self._picked(words, which, "logs")
-            return logs_of(state, [row.name for row in rows])
+            return logs_of(state, [row.name for row in rows], stream_of(out, err))
 
     def cancel(self, *words: str, every: bool = False, **which: Unpack[Which]) -> tuple[str, ...]:
         """Stop jobs that runs have, here and on clusters; what needs them is skipped.

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from buildhpc.commands.checks import check_files, check_known, check_protected, check_values
+from buildhpc.commands.describing import spec_maker
 from buildhpc.commands.leftovers import run_marker
 from buildhpc.commands.lists import list_file
 from buildhpc.commands.sketching import Planned, clusters_for, plan_lines
@@ -20,7 +21,6 @@ from buildhpc.messages import clusters as messages
 from buildhpc.project import Project
 from buildhpc.run.asks import WARN_S, Files, Try, elements_of, to_submit, umask
 from buildhpc.run.clusters import Clusters, Site
-from buildhpc.run.describe import Describer
 from buildhpc.run.manifest import Header, write_manifest
 from buildhpc.run.sketch import Sketch, choose_first, drafts_of, sketches, tries_of
 from buildhpc.run.slices import Draft
@@ -75,7 +75,7 @@ class Export:
         """The jobs of the plan, all of them known. Raises: HpcmakeError."""
         graph, _, plan = planned
         lister = partial(list_file, Path(self._folder))
-        describer = Describer(self._project.pipeline, "export", lister)
+        describer = spec_maker(self._project.pipeline, "export", lister)
         check_protected(plan, unprotect=getattr(self._args, "unprotect", False))
         check_values(plan, self._project.pipeline, describer)
         check_files(plan, graph, describer)

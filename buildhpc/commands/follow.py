@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO
+
+from buildhpc.state.logs import files_of, text_of
 
 if TYPE_CHECKING:
+    from buildhpc.commands.logs import Choose
     from buildhpc.state.database import State
     from buildhpc.state.overview import Printed
 
 _PAUSE_S = 0.2
-
-# Some lines -> those of them that are told.
-Choose: TypeAlias = Callable[[Iterable[str]], Iterable[str]]
 
 
 class _Tail:
@@ -32,8 +32,8 @@ class _Tail:
         self._rest = b""
         self._whole: list[bytes] = []
 
-    def see(self, state: State, log: Printed) -> None:
-        """Take note of where the log is now."""
+    def see(self, state: State, log: Printed, stream: str) -> None:
+        """Take note of where the log is now. stream: as `_streams` has it."""
         if log.attempt != self._attempt:
             self._read(all_of_it=True)
             self._attempt, self._file, self._found = log.attempt, None, False
@@ -41,10 +41,10 @@ class _Tail:
             return
         if log.path is not None:
             with suppress(OSError):
-                self._file = (state.folder / log.path).open("rb")
+                self._file = (state.folder / files_of(log.path, log.err_at, stream)[0]).open("rb")
                 self._found = True
         elif log.text is not None:
-            self._rest, self._found = log.text.encode(), True
+            self._rest, self._found = text_of(log.text, log.err_at, stream).encode(), True
 
     def lines(self, *, all_of_it: bool) -> list[str]:
         """The lines since the last time; `all_of_it`: also one that has no end yet."""
@@ -63,17 +63,27 @@ class _Tail:
         self._rest = rest
 
 
-def follow(state: State, names: Sequence[str], first: Choose, later: Choose) -> None:
+def _streams(log: Printed, stream: str) -> Sequence[str]:
+    """What is followed of a log: stdout and stderr, one of them, or, empty, both in one."""
+    if log.err_at is None:
+        return () if stream else ("",)
+    return (stream,) if stream else ("out", "err")
+
+
+def follow(state: State, names: Sequence[str], stream: str, first: Choose, later: Choose) -> None:
     """Print what the jobs printed and print, until no run has any of them any more.
 
-    first: what is told of the lines that are there; later: of those that come.
+    stream: `out` or `err` alone; empty: both. first: what is told of the lines that are there;
+    later: of those that come. Raises: HpcmakeError, where no log has what is asked for apart.
     """
     from buildhpc.commands.common import fold_receipts
-    from buildhpc.commands.logs import print_lines
+    from buildhpc.commands.logs import is_in_one, print_lines, say_in_one
     from buildhpc.state.overview import held, printed
 
-    tails = {name: _Tail() for name in names}
-    begun: set[str] = set()
+    tails: dict[tuple[str, str], _Tail] = {}
+    begun: set[tuple[str, str]] = set()
+    if stream and (in_one := [log for log in printed(state, names, -1) if is_in_one(log)]):
+        say_in_one(in_one, len(names), stream)
     seen = b""
     while True:
         fold_receipts()
@@ -83,12 +93,13 @@ def follow(state: State, names: Sequence[str], first: Choose, later: Choose) -> 
         if now != seen:
             seen = now
             for log in printed(state, names, -1):
-                tails[log.job].see(state, log)
-        for name, tail in tails.items():
+                for each in _streams(log, stream):
+                    tails.setdefault((log.job, each), _Tail()).see(state, log, each)
+        for which, tail in tails.items():
             if lines := tail.lines(all_of_it=not busy):
-                chosen = later(lines) if name in begun else first(lines)
-                begun.add(name)
-                print_lines(name if len(names) > 1 else "", chosen)
+                chosen = later(lines) if which in begun else first(lines)
+                begun.add(which)
+                print_lines(which[0] if len(names) > 1 else "", chosen)
         sys.stdout.flush()
         if not busy:
             return

@@ -258,13 +258,15 @@ class Follower:
         elif not retry:
             self._counts["failed"] += 1
             lines = self._last_lines(attempt)
-            self._failed.append(FailedJob(self._jobs[number], spec, outcome, lines))
+            self._failed.append(FailedJob(self._jobs[number], spec, outcome, *lines))
         return Ended(name, spec, outcome, retry)
 
-    def _last_lines(self, attempt: AttemptRow | None) -> tuple[str, ...]:
-        """The end of what an attempt printed."""
-        text = log_text(self._state, attempt.id).rstrip("\n") if attempt else ""
-        return tuple(text.split("\n")[-_LOG_LINES:]) if text else ()
+    def _last_lines(self, attempt: AttemptRow | None) -> tuple[tuple[str, ...], str]:
+        """The end of what an attempt printed, and of what; see `FailedJob`."""
+        for stream, of in (("err", "stderr"), ("", "log")) if attempt else ():
+            if attempt and (text := log_text(self._state, attempt.id, stream).rstrip("\n")):
+                return tuple(text.split("\n")[-_LOG_LINES:]), of
+        return (), "log"
 
     def _because(self, name: str) -> str:
         return cluster_runs.failure(self._state, name).removeprefix("needs: ")

@@ -196,9 +196,11 @@ def _log_bytes(state: State, row: AttemptRow) -> int:
 
     if row.log_path is None:
         return len(queries.log_text(state, row.id).encode())
-    with suppress(OSError):
-        return (state.folder / row.log_path).stat().st_size
-    return 0
+    size = 0
+    for path in filter(None, (row.log_path, row.err_path)):
+        with suppress(OSError):
+            size += (state.folder / path).stat().st_size
+    return size
 
 
 def _attempts(state: State, name: str) -> list[dict[str, Any]]:
@@ -236,6 +238,7 @@ def _attempt(state: State, row: AttemptRow, said: Mapping[str, Any]) -> dict[str
         "scheduler_id": used.scheduler_id,
         "log_bytes": _log_bytes(state, row),
         "log_path": row.log_path,
+        "err_path": row.err_path,
         "values": said,
     }
 

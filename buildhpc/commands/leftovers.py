@@ -15,7 +15,7 @@ from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
 from buildhpc.run import orphans
 from buildhpc.state.changes import collect
-from buildhpc.state.claims import DeadRun, bury, runs_over
+from buildhpc.state.claims import DeadRun, bury, keep_logs, runs_over
 from buildhpc.state.database import State
 from buildhpc.state.snapshot import change_counter
 
@@ -55,19 +55,21 @@ def take_over(state: State, dead: Iterable[DeadRun], own: int) -> None:
     # jobs are free by now, and must not start beside what is left of them.
     folders = [path for path in _HOME.glob("run-*") if path != run_folder(own)]
     over = state.read(runs_over) if folders else {}
+    host = socket.gethostname()
+    gone = []
     for folder in folders:
         number = folder.name.removeprefix("run-")
         if not number.isdecimal() or int(number) not in over:
             continue
-        host = over[int(number)]
-        if host is None:
-            remove_tree(folder)
+        if over[int(number)] not in (None, host):
             continue
-        if host != socket.gethostname():
-            continue
-        if left := orphans.find(run_marker(int(number))):
+        gone.append(folder)
+        if over[int(number)] and (left := orphans.find(run_marker(int(number)))):
             orphans.kill(left, _GRACE_S)
             warn(messages.orphans_ended(len(left)))
+    if gone:
+        keep_logs(state, host)
+    for folder in gone:
         remove_tree(folder)
 
 

@@ -8,9 +8,10 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from buildhpc.state.database import State
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # So many logs are in memory at once.
 _AT_ONCE = 100
+# Some lines -> those of them that are told.
+Choose: TypeAlias = Callable[[Iterable[str]], Iterable[str]]
 _RANGE = re.compile(r"(\d*)-(\d*)|(\d+)")
 
 
@@ -35,6 +38,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="1: the first, 2: the second; -1: the last, -2: the one before (default: -1)",
     )
+    add("--err", action="store_true", help="only what went to stderr, where that is kept apart")
+    add("--out", action="store_true", help="only what went to stdout, where that is kept apart")
     add("--part", type=int, metavar="K", help="of this part of a job that spawned")
     add("--tail", type=int, metavar="N", help="only the last N lines")
     add("--lines", metavar="A-B", help="only these lines, counted from 1")
@@ -58,27 +63,64 @@ def run(args: argparse.Namespace) -> int:
         from buildhpc.commands.parts_show import part_names
 
         names = part_names(state, names, args.part)
+    stream = stream_of(args.out, args.err)
     if args.follow:
         from buildhpc.commands.follow import follow
 
-        follow(state, names, choose, _chooser(args.grep, None, None))
+        follow(state, names, stream, choose, _chooser(args.grep, None, None))
         return 0
     place = args.attempt - 1 if args.attempt > 0 else args.attempt
-    lead = len(names) > 1
-    for logs in _in_parts(state, names, place):
-        for log in logs:
-            lines = lines_of(state, log)
-            first = list(islice(lines, 1))
-            print_lines(log.job if lead else "", choose(chain(first, lines)))
-            if not first and not lead:
-                print(f"`{log.job}` {_why_empty(log)}", file=sys.stderr)
+    in_one = _print_all(state, names, place, stream, choose)
+    if in_one:
+        say_in_one(in_one, len(names), stream)
     return 0
 
 
-def _why_empty(log: Printed) -> str:
+def _print_all(
+    state: State, names: Sequence[str], place: int, stream: str, choose: Choose
+) -> list[Printed]:
+    """Print the logs; returns those where what is asked for is not apart."""
+    lead = len(names) > 1
+    in_one = []
+    for logs in _in_parts(state, names, place):
+        for log in logs:
+            if stream and is_in_one(log):
+                in_one.append(log)
+                continue
+            lines = lines_of(state, log, stream)
+            first = list(islice(lines, 1))
+            print_lines(log.job if lead else "", choose(chain(first, lines)))
+            if not first and not lead:
+                print(f"`{log.job}` {_why_empty(log, stream)}", file=sys.stderr)
+    return in_one
+
+
+def stream_of(out: bool, err: bool) -> str:
+    """Which part of a log is meant: `out`, `err`, or, empty, all of it."""
+    return "" if out == err else ("out" if out else "err")
+
+
+def is_in_one(log: Printed) -> bool:
+    """Whether the log has something of stdout or stderr, and nothing tells which."""
+    return log.err_at is None and (log.path is not None or bool(log.text))
+
+
+def say_in_one(logs: Sequence[Printed], of: int, stream: str) -> None:
+    """Tell why these logs were left out. Raises: HpcmakeError, where they are all that is meant."""
+    from buildhpc.messages import commands as messages
+
+    own = [log.path is None or log.path.startswith(".hpcmake/") for log in logs]
+    if len(logs) == of:
+        raise messages.in_one_log(logs[0].job, len(logs), stream, named=not any(own))
+    number = "1 job has" if len(logs) == 1 else f"{len(logs):,} jobs have"
+    print(f"left out: {number} stdout and stderr in one log", file=sys.stderr)
+
+
+def _why_empty(log: Printed, stream: str) -> str:
     if log.queued:
         return "is queued, and has not begun"
-    return "has no log any more: it was removed" if log.text == "" else "printed nothing"
+    where = f" to std{stream}" if stream else ""
+    return "has no log any more: it was removed" if log.text == "" else f"printed nothing{where}"
 
 
 def _names(args: argparse.Namespace, state: State) -> list[str]:
@@ -112,17 +154,23 @@ def _in_parts(state: State, names: Sequence[str], place: int) -> Iterator[list[P
         yield found
 
 
-def lines_of(state: State, log: Printed) -> Iterator[str]:
-    """The lines of a log, one at a time: it may be larger than memory."""
-    try:
-        if log.path is None:
-            file: TextIO = io.StringIO(log.text or "", newline=None)
-        else:
-            file = (state.folder / log.path).open(encoding="utf-8", errors="replace")
-    except OSError:
+def lines_of(state: State, log: Printed, stream: str = "") -> Iterator[str]:
+    """The lines of a log, one at a time: it may be larger than memory.
+
+    stream: `out` or `err` alone; empty: both.
+    """
+    from buildhpc.state.logs import files_of, text_of
+
+    if log.path is None:
+        text = text_of(log.text or "", log.err_at, stream)
+        yield from (line.removesuffix("\n") for line in io.StringIO(text, newline=None))
         return
-    with file:
-        yield from (line.removesuffix("\n") for line in file)
+    for path in files_of(log.path, log.err_at, stream):
+        with (
+            suppress(OSError),
+            (state.folder / path).open(encoding="utf-8", errors="replace") as file,
+        ):
+            yield from (line.removesuffix("\n") for line in file)
 
 
 def print_lines(lead: str, lines: Iterable[str]) -> None:
@@ -131,9 +179,7 @@ def print_lines(lead: str, lines: Iterable[str]) -> None:
     sys.stdout.writelines(f"{before}{line}\n" for line in lines)
 
 
-def _chooser(
-    grep: str | None, span: str | None, tail: int | None
-) -> Callable[[Iterable[str]], Iterable[str]]:
+def _chooser(grep: str | None, span: str | None, tail: int | None) -> Choose:
     """What keeps the lines that were asked for. Raises: HpcmakeError."""
     from buildhpc.messages import call
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from buildhpc.commands.cluster_plan import attempt
+from buildhpc.commands.describing import spec_maker
 from buildhpc.commands.leftovers import remove_used, run_folder, run_marker
 from buildhpc.commands.lists import list_file
 from buildhpc.messages import clusters as messages
@@ -99,7 +100,7 @@ def _grow(state: State, clusters: Clusters, run: int, names: Sequence[str]) -> M
 def describer_of(run: int, pipeline: Any) -> Describer:
     """What describes the jobs of a run. pipeline: a `Pipeline`."""
     marker = run_marker(run)[-8:].replace(":", "-")
-    return Describer(pipeline, marker, partial(list_file, run_folder(run)))
+    return spec_maker(pipeline, marker, partial(list_file, run_folder(run)))
 
 
 def _conduct(state: State, run: int) -> Conduct:

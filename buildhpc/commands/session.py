@@ -21,6 +21,7 @@ from buildhpc.commands.checks import (
     limits_of,
 )
 from buildhpc.commands.common import LATENCY_S, command_line, fold_receipts, note, warn
+from buildhpc.commands.describing import spec_maker
 from buildhpc.commands.growth import Growth
 from buildhpc.commands.leftovers import (
     remove_tree,
@@ -146,7 +147,7 @@ class Session:
         check_files(plan, graph, describer)
 
     def _describer(self, marker: str) -> Describer:
-        return Describer(self._project.pipeline, marker, lambda p: list_file(self._scratch(), p))
+        return spec_maker(self._project.pipeline, marker, lambda p: list_file(self._scratch(), p))
 
     def _scratch(self) -> Path:
         path = run_folder(self._recorder.id)
@@ -264,7 +265,7 @@ class Session:
             return
         if outcome.state == "failed" and not event.retry:
             self._counts["failed"] += 1
-            self._failed.append(FailedJob(job, spec, outcome, tail(outcome.log)))
+            self._failed.append(FailedJob(job, spec, outcome, *tail(outcome)))
         if job.acts:
             self._recorder.ended(spec, outcome, retry=event.retry)
 

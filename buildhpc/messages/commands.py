@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from shlex import quote
 
@@ -142,3 +143,20 @@ def bash_refuses(rule: str, words: str, span: Span) -> Problem:
 def python_refuses(words: str, span: Span) -> Problem:
     """A python block that Python cannot read."""
     return Problem("python-syntax", f"Python cannot read this: {words}", span)
+
+
+def in_one_log(job: str, count: int, stream: str, *, named: bool) -> HpcmakeError:
+    """`--err` or `--out` of attempts that printed both to one file.
+
+    named: it is the file that the `log` of the rule names.
+    """
+    which = f"`{job}`" if count == 1 else f"these {count:,} jobs"
+    text = f"what {which} printed to std{stream} cannot be told apart from the rest"
+    shown = f"`hpcmake logs {shlex.quote(job)}` shows both, in the order in which it printed them"
+    if named:
+        why = "`log` of its rule names one file, which both went to"
+        cure = f"{shown}; without `log`, or with `2> FILE` in the recipe, they can be kept apart"
+        return _error("one-log", text, Note("note", why), Note("help", cure))
+    why = "both went to one log when it ran"
+    cure = f"{shown}; `split = true` below `[logs]` in `hpcmake.toml` keeps them apart from now on"
+    return _error("one-log", text, Note("note", why), Note("help", cure))

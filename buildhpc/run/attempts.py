@@ -28,6 +28,7 @@ from buildhpc.run.parts import request_path, take_request
 from buildhpc.run.pool import Grant
 from buildhpc.run.recipes import Commands, Place
 from buildhpc.run.spec import Failure, JobSpec, Outcome
+from buildhpc.state.logs import beside
 
 _FIRST_RECHECK_S = 0.05
 _FOREVER = float("inf")
@@ -135,7 +136,7 @@ class Attempts:
             log_fd = open_log(log)
             err_fd = log_fd
             try:
-                err_fd = open_log(spec.err) if spec.err else log_fd
+                err_fd = open_log(beside(log)) if spec.split else log_fd
                 pid = spawn(command, self._null, log_fd, err_fd)
             finally:
                 for fd in {log_fd, err_fd}:
@@ -202,8 +203,9 @@ class Attempts:
             time.sleep(0.005 if self._running else 0)
         for slot in self._slots:
             _unlink(os.path.join(self._scratch, f"{slot.name}.json"))
-            if _size(slot.log) == 0:
-                _unlink(slot.log)
+            for path in (slot.log, beside(slot.log)):
+                if _size(path) == 0:
+                    _unlink(path)
         self._slots.clear()
         if self._null >= 0:
             os.close(self._null)
@@ -242,6 +244,7 @@ class Attempts:
             cpu_s=attempt.cpu_s,
             peak_mib=attempt.peak_mib,
             log=self._kept_log(running),
+            err_at=0 if spec.split else None,
         )
         return outcome if failure is None else self._failed(running, outcome, failure)
 
@@ -267,6 +270,8 @@ class Attempts:
         text = room.lacking([*(output.path for output in running.spec.outputs), log])
         if text and log != running.spec.log:
             room.cut(log)
+            if running.spec.split:
+                room.cut(beside(log))
         return text
 
     def _wait_on(self, running: Running, now: float) -> bool:
@@ -281,11 +286,9 @@ class Attempts:
         return True
 
     def _kept_log(self, running: Running) -> str | None:
-        if running.spec.err and _size(running.spec.err) and not _size(running.log):
-            return running.spec.err
         if running.log != running.slot.log:
             return running.log
-        if not _size(running.log):
+        if not _size(running.log) and not (running.spec.split and _size(beside(running.log))):
             return None
         running.slot.give_log_away()
         return running.log

@@ -26,15 +26,22 @@ class Describer:
     """Makes the specs of a pipeline's jobs.
 
     marker: makes private names of `atomic` outputs this run's own.
-    list_file: paths -> a file that lists them.
+    list_file: paths -> a file that lists them. split: stdout and stderr of a job that has no file
+    for them that its rule names are kept apart.
     """
 
     def __init__(
-        self, pipeline: Pipeline, marker: str, list_file: Callable[[Sequence[str]], str]
+        self,
+        pipeline: Pipeline,
+        marker: str,
+        list_file: Callable[[Sequence[str]], str],
+        *,
+        split: bool = False,
     ) -> None:
         self._pipeline = pipeline
         self._marker = marker
         self._list_file = list_file
+        self._split = split
         self._config: Mapping[str, Any] | None = None
 
     def needs(self, job: Job, attempt: int) -> Needs:
@@ -130,6 +137,7 @@ class Describer:
         outputs = self._outputs(job)
         self._use_private_names(scope, outputs, token)
         log = scope.directive("log")
+        own_log = log is not None and _uses_log(job)
         recipe = self._recipe(job, scope)
         return JobSpec(
             name=job.name,
@@ -142,8 +150,8 @@ class Describer:
             software=self._software(scope),
             env={name: str(plain(v)) for name, v in scope.named("env").items()},
             log=log,
-            own_log=log is not None and _uses_log(job),
-            err=_beside(log) if (own or job.rule.streams) and log is not None else None,
+            own_log=own_log,
+            split=bool(own or job.rule.streams) or (self._split and (log is None or own_log)),
             data=self._data(job, scope, log),
             token=token,
         )
@@ -227,11 +235,6 @@ def _words(scope: JobScope, site: Mapping[str, Any]) -> tuple[str, ...]:
     if "options" in site:
         return tuple(site["options"])
     return tuple(word for text in scope.many("options") for word in shlex.split(text))
-
-
-def _beside(log: str) -> str:
-    """The file for stderr beside that for stdout."""
-    return f"{log.removesuffix('.out')}.err"
 
 
 def _uses_log(job: Job) -> bool:

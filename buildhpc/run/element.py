@@ -28,6 +28,7 @@ from buildhpc.run.spec import Failure, JobSpec, Outcome
 from buildhpc.run.unneeded import still_fresh
 from buildhpc.run.whole import Whole, failed, untold
 from buildhpc.state import receipts
+from buildhpc.state.logs import Log, small_log
 from buildhpc.state.receipts import Ended, Facts, Key, Runner, Started
 
 # Signals by which schedulers warn a job of its end, those among them that mean its time, and
@@ -355,12 +356,13 @@ class Jobs:
         self._ended[str(job.spec["name"])] = outcome.state
         failed = outcome.state == "failed"
         left = job.retry.get(outcome.failure or "", job.retry.get("", 0))
+        log = self._log(outcome)
         ended = Ended(
             key,
             str(job.spec["name"]),
             self._runner,
-            outcome,
-            log_text=self._log_text(outcome.log),
+            replace(outcome, err_at=log.err_at) if log.text is not None else outcome,
+            log_text=log.text,
             recipe=job.recipe,
             retry=failed and left > 0,
             **more,
@@ -372,16 +374,12 @@ class Jobs:
             self._say(receipts.as_line(ended))
         return outcome.state
 
-    def _log_text(self, path: str | None) -> str | None:
+    def _log(self, outcome: Outcome) -> Log:
         """What a log of ours holds, if that is little."""
+        path = outcome.log
         if path is None or os.path.dirname(path) != self._scratch:
-            return None
-        try:
-            with open(path, "rb") as file:
-                content = file.read(receipts.SMALL_LOG + 1)
-        except OSError:
-            return None
-        return content.decode("utf-8", "replace") if len(content) <= receipts.SMALL_LOG else None
+            return Log()
+        return small_log(path, outcome.err_at is not None, receipts.SMALL_LOG)
 
 
 def _traceback() -> str:

@@ -22,6 +22,7 @@ from buildhpc.run.attempts import Running
 from buildhpc.run.pool import Pool
 from buildhpc.run.spec import Failure, JobSpec, Outcome, Recipe
 from buildhpc.run.waiting import Work
+from buildhpc.state.logs import beside
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +118,7 @@ class LocalParts:
     def ended(self, task: int, outcome: Outcome, *, may_retry: bool) -> None:
         """A part ended, or could not be started."""
         group, number = self._parts.pop(task)
-        _keep_log(group, number, outcome.log)
+        _keep_log(group, number, outcome)
         group.outcome = replace(
             group.outcome,
             cpu_s=group.outcome.cpu_s + outcome.cpu_s,
@@ -187,14 +188,22 @@ class LocalParts:
         )
 
 
-def _keep_log(group: Group, number: int, log: str | None) -> None:
+def _keep_log(group: Group, number: int, outcome: Outcome) -> None:
     """Add what a part printed to what its job did."""
-    if log is None:
+    if outcome.log is None:
         return
     if group.outcome.log is None:
         group.outcome = replace(group.outcome, log=f"{group.folder}.log")
+    kept = str(group.outcome.log)
+    _append(group, number, outcome.log, kept)
+    if outcome.err_at is not None:
+        _append(group, number, beside(outcome.log), beside(kept))
+
+
+def _append(group: Group, number: int, log: str, kept: str) -> None:
     with contextlib.suppress(OSError), open(log, "rb") as file:
-        with open(str(group.outcome.log), "ab") as whole:
-            whole.write(f"part {number} of {group.count}:\n".encode())
-            shutil.copyfileobj(file, whole)
+        with open(kept, "ab") as whole:
+            if os.fstat(file.fileno()).st_size:
+                whole.write(f"part {number} of {group.count}:\n".encode())
+                shutil.copyfileobj(file, whole)
         os.unlink(log)

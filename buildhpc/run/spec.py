@@ -74,7 +74,7 @@ class JobSpec:
         from name to path or list of paths, in the order written; there a path without a name
         has its index as text for a name.
     token: what tells the private names of `atomic` outputs of this attempt from all others.
-    err: the file that stderr goes to; None: where stdout goes.
+    split: what goes to stderr has a file of its own, beside that of stdout (`logs.beside`).
     """
 
     name: str
@@ -90,7 +90,7 @@ class JobSpec:
     own_log: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
     token: str = ""
-    err: str | None = None
+    split: bool = False
 
     def to_json(self) -> str:
         """The spec as one JSON document."""
@@ -136,6 +136,8 @@ class Outcome:
         process tree. peak_mib: peak resident memory of the whole process tree.
         0.0 when the attempt was too short to tell.
     log: path of the file that holds what the recipe printed; None when it printed nothing.
+    err_at: None: stdout and stderr are both in the log. Else what went to stderr is in the file
+        beside it; of a receipt that has the text of the log, from that character of it on.
     """
 
     state: str
@@ -148,3 +150,4 @@ class Outcome:
     cpu_s: float = 0.0
     peak_mib: float = 0.0
     log: str | None = None
+    err_at: int | None = None

@@ -16,6 +16,7 @@ from buildhpc.quantities import human_time
 from buildhpc.run.events import Ended, Event, Skipped, Started, Tick, Unneeded
 from buildhpc.run.spec import JobSpec, Outcome
 from buildhpc.show.text import Paint, painter
+from buildhpc.state.logs import beside
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 16_384
@@ -25,12 +26,16 @@ _REPORTS = 5
 
 @dataclass(frozen=True, slots=True)
 class FailedJob:
-    """A job that failed for good, and the last lines of its log."""
+    """A job that failed for good, and the last lines of its log.
+
+    of: `log`, or `stderr` where the lines are of that alone.
+    """
 
     job: Job
     spec: JobSpec
     outcome: Outcome
     log_tail: tuple[str, ...]
+    of: str = "log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,11 +307,11 @@ def failure_text(failed: FailedJob, again: str, paint: Paint) -> str:
     # A log of so many lines may have more of them.
     cut = len(failed.log_tail) >= _TAIL_LINES
     if failed.log_tail:
-        lines.append(" = the end of its log:" if cut else " = log:")
+        lines.append(f" = the end of its {failed.of}:" if cut else f" = {failed.of}:")
         lines += [f"   | {line}" for line in failed.log_tail]
     elif spec.recipe.kind != "none":
         lines.append(" = note: it printed nothing")
-    command = "logs" if cut else "show"
+    command = "logs" if cut or failed.of != "log" else "show"
     lines.append(f" = next: {paint('bold', f'{again} {command} {shlex.quote(failed.job.name)}')}")
     return "\n".join(lines)
 
@@ -324,10 +329,16 @@ def _command_lines(spec: JobSpec) -> list[str]:
     return [f" = {spec.recipe.kind}:", *shown]
 
 
-def tail(path: str | None) -> tuple[str, ...]:
-    """The last lines of a log file; empty when there is none."""
-    if path is None:
-        return ()
+def tail(outcome: Outcome) -> tuple[tuple[str, ...], str]:
+    """The last lines of what an attempt printed, and of what; see `FailedJob`."""
+    if outcome.log is None:
+        return (), "log"
+    if outcome.err_at is not None and (lines := _tail(beside(outcome.log))):
+        return lines, "stderr"
+    return _tail(outcome.log), "log"
+
+
+def _tail(path: str) -> tuple[str, ...]:
     try:
         with open(path, "rb") as file:  # a str is at hand
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))

@@ -37,7 +37,7 @@ class Sites:
         return list(dict.fromkeys([*ADAPTERS, *self._layer.values.get("cluster", {})]))
 
     def logs(self) -> Logs:
-        """How long logs are kept. Raises: HpcmakeError."""
+        """How logs are kept. Raises: HpcmakeError."""
         return logs_of(self._layer)
 
     def cluster(self, alias: str) -> Cluster:

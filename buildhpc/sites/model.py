@@ -13,13 +13,15 @@ from buildhpc.schedulers.protocol import Request, Switches
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """Which logs are kept; None: all.
+    """How logs are kept; None: all.
 
     keep_s: of attempts that ended no longer ago. attempts: of the last so many of each job.
+    split: what jobs print to stderr is kept apart from what they print to stdout.
     """
 
     keep_s: float | None = None
     attempts: int | None = None
+    split: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ _SOME = Kind("a whole number", lambda value: whole(value, 0))
 _RATE = Kind("a number above 0", _rate)
 _SIZE = Kind('a size such as `"64G"`', lambda value: _quantity(value, Size))
 _TIME = Kind('a time such as `"15s"` or `"1h30m"`', lambda value: _quantity(value, Duration))
+_YES_NO = Kind("`true` or `false`", lambda value: value if isinstance(value, bool) else None)
 _MANY = Kind('a number, or kind and number such as `"a100:2"`', _gpus)
 
 _PLACING = {"account": _TEXT, "qos": _TEXT, "constraint": _TEXT, "options": _WORDS}
@@ -85,7 +86,7 @@ _RULE = {
     "tasks": _COUNT,
     "disk": _SIZE,
 }
-_LOGS = {"keep": _TIME, "attempts": _COUNT}
+_LOGS = {"keep": _TIME, "attempts": _COUNT, "split": _YES_NO}
 
 # What is other where asking costs little and word of an end is never late.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -104,7 +105,7 @@ def cluster_of(layer: Layer, alias: str) -> Cluster:
 
 
 def logs_of(layer: Layer) -> Logs:
-    """Which logs are kept. Raises: HpcmakeError."""
+    """How logs are kept. Raises: HpcmakeError."""
     said = layer.values.get("logs", {})
     if not isinstance(said, dict):
         wanted = "a table, `[logs]`"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from buildhpc.state.logs import Log, fold_log, remove_log
+from buildhpc.state.logs import Log, fold_log
 from buildhpc.state.owners import Owner, process_start
 from buildhpc.state.rows import clean
 from buildhpc.state.schema import LAST_ATTEMPT
@@ -25,11 +25,11 @@ Key: TypeAlias = tuple[str, int]
 # What is not named here is of attempts on clusters.
 _ATTEMPT = f"""INSERT OR REPLACE INTO attempt (id, job, run, number, state, failure, message,
     started_s, ended_s, cpu_s, peak_mib, cores, mem_mib, time_s, host, pid, process_start,
-    scheduler_id, exit_code, signal, meta, log_path, command, log)
-    VALUES ({",".join("?" * 24)})"""
+    scheduler_id, exit_code, signal, meta, log_path, command, log, err_at)
+    VALUES ({",".join("?" * 25)})"""
 
 _LOST = """UPDATE attempt SET state = 'lost', message = 'its run died before it ended',
-    ended_s = ?, log_path = ?, log = ? WHERE id = ?"""
+    ended_s = ? WHERE id = ?"""
 
 
 class _Attempt(NamedTuple):
@@ -40,6 +40,7 @@ class _Attempt(NamedTuple):
     started_s: float
     pid: int | None
     log: str | None
+    err_at: int | None
 
 
 class Attempts:
@@ -54,7 +55,7 @@ class Attempts:
         self._held = held
         self._noted: dict[Key, _Attempt] = {}
         self._orphans: dict[int, Orphan] = {}
-        self._logs: dict[Key | int, Log] = {}
+        self._logs: dict[Key, Log] = {}
         # Attempts that are in the table as running -> their number there.
         self._open: dict[Key, int] = {}
 
@@ -63,14 +64,15 @@ class Attempts:
 
     def started(self, spec: JobSpec, pid: int | None, log: str | None) -> None:
         """An attempt began."""
-        self._noted[spec.name, spec.attempt] = _Attempt(spec, None, time.time(), pid, log)
+        err_at = 0 if spec.split else None
+        self._noted[spec.name, spec.attempt] = _Attempt(spec, None, time.time(), pid, log, err_at)
 
     def ended(self, spec: JobSpec, outcome: Outcome) -> None:
         """An attempt ended."""
         key = spec.name, spec.attempt
         begun = self._noted.get(key)
         started_s = outcome.started_s or (begun.started_s if begun else time.time())
-        self._noted[key] = _Attempt(spec, outcome, started_s, None, outcome.log)
+        self._noted[key] = _Attempt(spec, outcome, started_s, None, outcome.log, outcome.err_at)
 
     def lost(self, orphan: Orphan) -> None:
         """An orphan of another run is gone."""
@@ -82,10 +84,7 @@ class Attempts:
         for key, each in self._noted.items():
             if each.outcome is not None and each.log and key not in self._logs:
                 name = f"{run}-{self._held[each.spec.name].id}-{each.spec.attempt}"
-                self._logs[key] = fold_log(folder, home, each.log, name)
-        for number, orphan in self._orphans.items():
-            if orphan.log and number not in self._logs:
-                self._logs[number] = fold_log(folder, home, orphan.log, f"lost-{number}")
+                self._logs[key] = fold_log(folder, home, each.log, name, each.err_at)
 
     def write(self, connection: Connection, run: int) -> dict[Key, int]:
         """Write all of it; returns the number in the table of each attempt."""
@@ -102,8 +101,7 @@ class Attempts:
             else:
                 self._open.pop(key, None)
         for log in self._logs.values():
-            if log.spent:
-                remove_log(log.spent)
+            log.discard()
         self._noted.clear()
         self._orphans.clear()
         self._logs.clear()
@@ -122,7 +120,7 @@ class Attempts:
     def _rows(self, run: int, numbers: Mapping[Key, int]) -> Iterator[tuple[Any, ...]]:
         for key, each in self._noted.items():
             spec, needs = each.spec, each.spec.needs
-            log = self._logs.get(key) or Log(path=each.log)
+            log = self._logs.get(key) or Log(path=each.log, err_at=each.err_at)
             state, failure, message, ended_s, cpu_s, peak_mib, code, number = _result(each.outcome)
             yield (
                 *(numbers[key], self._held[spec.name].id, run, spec.attempt, state, failure),
@@ -130,13 +128,12 @@ class Attempts:
                 *(needs.cores, needs.mem_mib, needs.time_s, self._owner.host),
                 *(each.pid, process_start(each.pid) if each.pid else None, None),
                 *(code, number, None, clean(log.path) if log.path else None),
-                *(clean(spec.recipe.text), log.text),
+                *(clean(spec.recipe.text), log.text, log.err_at),
             )
 
     def _lost_rows(self) -> Iterator[tuple[Any, ...]]:
         for number in self._orphans:
-            log = self._logs.get(number) or Log()
-            yield (self._state.now_s(), log.path, log.text, number)
+            yield (self._state.now_s(), number)
 
 
 def _result(outcome: Outcome | None) -> tuple[Any, ...]:

@@ -158,15 +158,17 @@ def _forget_texts(connection: Connection) -> None:
     connection.executemany("DELETE FROM recipe_text WHERE id = ?", unused)
 
 
-def _logs(connection: Connection, column: str, ids: Iterable[tuple[int]]) -> list[str]:
-    select = f"SELECT log_path FROM attempt WHERE {column} = ? AND log_path IS NOT NULL"
-    return [row[0] for id_ in ids for row in connection.execute(select, id_)]
+def _logs(connection: Connection, column: str, ids: Iterable[tuple[int]]) -> list[tuple[str, bool]]:
+    """The log files of attempts, each with whether stderr is in the one beside it."""
+    select = f"""SELECT log_path, err_at IS NOT NULL FROM attempt
+        WHERE {column} = ? AND log_path IS NOT NULL"""
+    return [(row[0], bool(row[1])) for id_ in ids for row in connection.execute(select, id_)]
 
 
-def _remove_logs(state: State, logs: Iterable[str]) -> None:
+def _remove_logs(state: State, logs: Iterable[tuple[str, bool]]) -> None:
     """Remove log files that hpcmake keeps; a user's own stays."""
     kept = state.home / "logs"
-    for log in logs:
+    for log, split in logs:
         path = state.folder / log
         if path.parent == kept:
-            remove_log(str(path))
+            remove_log(str(path), split=split)

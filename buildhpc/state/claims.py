@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildhpc.state.logs import fold_log
 from buildhpc.state.records import MANY, chunks, job_crc
 from buildhpc.state.rows import NOW, Change, Row, let_go, write_changes
 from buildhpc.state.runs import OpenRun, finish, open_runs
@@ -42,7 +44,8 @@ class Orphan:
     """An attempt that was running when its run died; its process may live on.
 
     attempt: of the state. pid: leads its process group; process_start: as `owners` tells it;
-    None where it is not known. log: path of the file that holds what it printed, if one does.
+    None where it is not known. log: path of the file that holds what it printed, if one does;
+    err_at: not None: what went to stderr is in the one beside it.
     """
 
     attempt: int
@@ -51,6 +54,7 @@ class Orphan:
     pid: int | None
     process_start: int | None
     log: str | None
+    err_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +133,39 @@ def orphans(connection: Connection) -> tuple[Orphan, ...]:
     """The attempts that never ended though their run did."""
     rows = connection.execute(
         "SELECT attempt.id, job.name, attempt.host, attempt.pid, attempt.process_start,"
-        " attempt.log_path FROM attempt JOIN job ON job.id = attempt.job"
+        " attempt.log_path, attempt.err_at FROM attempt JOIN job ON job.id = attempt.job"
         " JOIN run ON run.id = attempt.run"
         " WHERE attempt.state IN ('running', 'queued')"
         " AND run.status NOT IN ('running', 'exported')"
         " ORDER BY attempt.id"
     )
     return tuple(Orphan(*row) for row in rows)
+
+
+_KEEP = "UPDATE attempt SET log_path = ?, log = ?, err_at = ? WHERE id = ?"
+
+
+def keep_logs(state: State, host: str) -> None:
+    """Keep what the orphans of this host printed, before the folders of their runs are removed.
+
+    To be called once their processes are gone.
+    """
+    folder, home = str(state.folder), os.path.normpath(state.home)
+    found = {
+        orphan.attempt: fold_log(folder, home, orphan.log, f"lost-{orphan.attempt}", orphan.err_at)
+        for orphan in state.read(orphans)
+        if orphan.host == host and orphan.log
+    }
+    rows = [
+        (log.path, log.text, log.err_at, attempt)
+        for attempt, log in found.items()
+        if log.path or log.text
+    ]
+    if rows:
+        with state.transaction() as connection:
+            connection.executemany(_KEEP, rows)
+    for log in found.values():
+        log.discard()
 
 
 def sort_out(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildhpc.plan.arrays import Place
-from buildhpc.state.logs import Log, fold_log, remove_log
+from buildhpc.state.logs import Log, fold_log
 from buildhpc.state.rows import Change, Row, clean, write_changes
 from buildhpc.state.runs import count_undone
 from buildhpc.state.snapshot import change_counter
@@ -76,7 +76,7 @@ _FLIGHTS = """SELECT attempt.id, attempt.run, job.name, job.id, attempt.number,
 
 _END = """UPDATE attempt SET state = ?, failure = ?, message = ?, told = ?, ended_s = ?,
     exit_code = ?, host = coalesce(host, ?), peak_mib = coalesce(peak_mib, ?),
-    log_path = ?, log = ? WHERE id = ?"""
+    log_path = ?, log = ?, err_at = coalesce(?, err_at) WHERE id = ?"""
 
 
 def flights_of(connection: Connection, condition: str, *values: object) -> list[InFlight]:
@@ -164,8 +164,7 @@ def end_attempts(state: State, ends: Sequence[End]) -> list[InFlight]:
             count_undone(connection, run, sum(row.change.keep is None for row in rows))
         close_spent(connection)
     for log in logs.values():
-        if log.spent:
-            remove_log(log.spent)
+        log.discard()
     return found
 
 
@@ -174,7 +173,8 @@ def _write_end(connection: Connection, end: End, log: Log, now_s: float) -> None
         _END,
         (
             *(end.state, end.failure, clean(end.message), end.told, now_s, end.exit_code),
-            *(end.host or None, end.peak_mib or None, log.path, log.text, end.attempt),
+            *(end.host or None, end.peak_mib or None, log.path, log.text, log.err_at),
+            end.attempt,
         ),
     )
 
@@ -183,11 +183,14 @@ def _logs(state: State, attempts: Iterable[int]) -> dict[int, Log]:
     """What attempts printed that cannot tell it themselves any more."""
 
     def query(connection: Connection) -> list[tuple[Any, ...]]:
-        select = "SELECT id, log_path FROM attempt WHERE id = ? AND log_path IS NOT NULL"
+        select = "SELECT id, log_path, err_at FROM attempt WHERE id = ? AND log_path IS NOT NULL"
         return [row for id_ in attempts for row in connection.execute(select, (id_,))]
 
     folder, home = str(state.folder), os.path.normpath(state.home)
-    return {id_: fold_log(folder, home, path, f"lost-{id_}") for id_, path in state.read(query)}
+    return {
+        id_: fold_log(folder, home, path, f"lost-{id_}", err_at)
+        for id_, path, err_at in state.read(query)
+    }
 
 
 def inputs_of(meta: str | None) -> list[str] | None:

@@ -81,7 +81,7 @@ _ANEW = "UPDATE attempt SET scheduler_id = NULL WHERE id = ?"
 _END = """UPDATE attempt SET state = ?, failure = ?, message = ?, started_s = ?, ended_s = ?,
     cpu_s = ?, peak_mib = ?, host = ?, pid = ?, process_start = ?, exit_code = ?, signal = ?,
     restart = ?, told = 'receipt', scheduler_id = coalesce(scheduler_id, nullif(?, '')),
-    log_path = ?, log = ? WHERE id = ?"""
+    log_path = ?, log = ?, err_at = ? WHERE id = ?"""
 
 
 def fold(state: State) -> Folding:
@@ -177,8 +177,7 @@ def _write(state: State, told: Sequence[Receipt]) -> list[Folded]:
                 writer.take(receipt, Known(*known))
         writer.write()
     for each in writer.happened:
-        if each.log.spent:
-            remove_log(each.log.spent)
+        each.log.discard()
     return writer.happened
 
 
@@ -268,7 +267,8 @@ class _Writer:
     def _nothing_done(self, receipt: Ended, known: Known) -> None:
         """The attempt has touched nothing: it is as if it had never been submitted."""
         if receipt.outcome.log:
-            remove_log(os.path.join(self._folder, receipt.outcome.log))
+            split = receipt.outcome.err_at is not None
+            remove_log(os.path.join(self._folder, receipt.outcome.log), split=split)
         keep = None if known.exported else receipt.key.run
         if known.exported:
             self._again.append((known.attempt,))
@@ -294,7 +294,7 @@ class _Writer:
                 *(outcome.ended_s, outcome.cpu_s, outcome.peak_mib, runner.host, runner.pid),
                 *(runner.process_start, outcome.exit_code, outcome.signal, receipt.key.restart),
                 *(runner.scheduler_id, clean(log.path) if log.path else None, log.text),
-                known.attempt,
+                *(log.err_at, known.attempt),
             )
         )
         self._conclude(receipt, known, log)
@@ -326,20 +326,21 @@ class _Writer:
 
     def _log(self, receipt: Ended) -> Log:
         """Where what was printed is from now on; a file of the user's stays."""
-        path, text = receipt.outcome.log, receipt.log_text
+        path, err_at, text = receipt.outcome.log, receipt.outcome.err_at, receipt.log_text
         if not path:
-            return Log(text=clean(text) if text else None)
+            return Log(text=clean(text) if text else None, err_at=err_at)
         if text is not None:
             log = os.path.normpath(os.path.join(self._folder, path))
             ours = log.startswith(self._home + os.sep)
-            return Log(text=clean(text), spent=log) if ours else Log(path=path)
+            kept_text = Log(text=clean(text), spent=log, err_at=err_at)
+            return kept_text if ours else Log(path=path, err_at=err_at)
         key = receipt.key
         name = f"{key.run}-{key.number}-{key.attempt}"
         kept = os.path.join(self._home, "logs", f"{name}.log")
         if os.path.exists(kept) and not os.path.exists(os.path.join(self._folder, path)):
             # It was moved by one that was killed before it could say so.
-            return Log(path=os.path.relpath(kept, self._folder))
-        return fold_log(self._folder, self._home, path, name)
+            return Log(path=os.path.relpath(kept, self._folder), err_at=err_at)
+        return fold_log(self._folder, self._home, path, name, err_at)
 
 
 def _record(receipt: Ended, order: Sequence[str] | None) -> Record:

@@ -235,7 +235,8 @@ class Printed:
     """What an attempt printed: as text, or in the file at `path`, relative to the folder.
 
     live: the attempt runs, so that there may be more to come. queued: it is yet to begin.
-    text is empty where the log was removed, and None where nothing was printed.
+    text is empty where the log was removed, and None where nothing was printed. err_at: as of
+    `logs.Log`: None where stdout and stderr are in one.
     """
 
     job: str
@@ -244,6 +245,7 @@ class Printed:
     path: str | None
     live: bool
     queued: bool
+    err_at: int | None = None
 
 
 def printed(state: State, jobs: Sequence[str], place: int) -> list[Printed]:
@@ -266,12 +268,14 @@ def printed(state: State, jobs: Sequence[str], place: int) -> list[Printed]:
             for name, numbers in ids.items():
                 if -len(numbers) <= place < len(numbers):
                     row = connection.execute(
-                        "SELECT log, log_path, state, run FROM attempt WHERE id = ?",
+                        "SELECT log, log_path, state, run, err_at FROM attempt WHERE id = ?",
                         (numbers[place],),
                     ).fetchone()
                     live = row[2] in ("running", "queued") and row[3] in living
                     queued = live and row[2] == "queued"
-                    found[name] = Printed(name, numbers[place], row[0], row[1], live, queued)
+                    found[name] = Printed(
+                        *(name, numbers[place], row[0], row[1], live, queued, row[4])
+                    )
         return found
 
     found = state.read(query)

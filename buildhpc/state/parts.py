@@ -188,7 +188,7 @@ def _log(state: State, parts: Sequence[Part]) -> str:
     bad = [part for part in parts if part.state == "failed" and part.id is not None]
     if not bad or bad[0].id is None:
         return ""
-    text = log_text(state, bad[0].id)
+    text = log_text(state, bad[0].id, "err") or log_text(state, bad[0].id)
     return f"part {bad[0].number} of {len(parts)}:\n{text}" if text else ""
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from buildhpc.state.logs import beside, files_of, text_of
 from buildhpc.state.records import chunks, path_bytes
 from buildhpc.state.rows import NOW, SHOWN
 from buildhpc.state.runs import living, state_now
@@ -69,7 +71,7 @@ class AttemptRow:
     number: counted from 1 within its run. used: what it used; see `Used`.
     failure: class of its failure. message: why it failed, for people.
     log_path: the file that holds what it printed, relative to the working folder; None when
-        that is folded into the state.
+        that is folded into the state. err_path: that of stderr, where it has one of its own.
     """
 
     id: int
@@ -83,6 +85,7 @@ class AttemptRow:
     signal: int | None
     command: str
     log_path: str | None
+    err_path: str | None
     used: Used
 
 
@@ -131,7 +134,7 @@ _JOB = """SELECT job.id, job.name, job.rule, job.wildcards, {now}, job.failure, 
     FROM job LEFT JOIN attempt ON attempt.id = job.attempt"""
 
 _ATTEMPT = """SELECT attempt.id, job.name, attempt.run, number, attempt.state, attempt.failure,
-    message, exit_code, signal, command, log_path,
+    message, exit_code, signal, command, log_path, err_at,
     started_s, ended_s, cpu_s, peak_mib, cores, mem_mib, time_s, host, pid, scheduler_id
     FROM attempt JOIN job ON job.id = attempt.job"""
 
@@ -190,16 +193,21 @@ def attempts_in(state: State, run: int, names: Sequence[str]) -> dict[str, Attem
     return found
 
 
-def log_text(state: State, attempt: int) -> str:
-    """What an attempt printed, undecodable bytes replaced; empty when nothing is known."""
-    rows = _all(state, tuple, "SELECT log, log_path FROM attempt WHERE id = ?", attempt)
-    text, path = rows[0] if rows else ("", None)
+def log_text(state: State, attempt: int, stream: str = "") -> str:
+    """What an attempt printed, undecodable bytes replaced; empty when nothing is known.
+
+    stream: `out` or `err` alone, where they were kept apart; empty: both.
+    """
+    rows = _all(state, tuple, "SELECT log, log_path, err_at FROM attempt WHERE id = ?", attempt)
+    text, path, err_at = rows[0] if rows else ("", None, None)
     if path is None:
-        return str(text or "")
-    try:
-        return (state.folder / str(path)).read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return ""
+        return text_of(str(text or ""), err_at, stream)
+    found = []
+    for file in files_of(str(path), err_at, stream):
+        with suppress(OSError):
+            found.append((state.folder / file).read_bytes().decode("utf-8", "replace"))
+    lines = [f"{each}\n" if each and not each.endswith("\n") else each for each in found[:-1]]
+    return "".join([*lines, *found[-1:]])
 
 
 def runs(state: State) -> list[RunRow]:
@@ -248,7 +256,8 @@ def _job(row: Sequence[Any]) -> JobRow:
 
 
 def _attempt(row: Sequence[Any]) -> AttemptRow:
-    return AttemptRow(*(*row[:11], Used(*row[11:])))
+    split = row[10] is not None and row[11] is not None
+    return AttemptRow(*(*row[:11], beside(row[10]) if split else None, Used(*row[12:])))
 
 
 def _run(row: Sequence[Any]) -> RunRow:

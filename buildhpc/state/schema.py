@@ -88,6 +88,10 @@ _SAID = (
 # What tells the cluster that a slice went to from others that may answer to the same name.
 _SITES = ("ALTER TABLE slice ADD COLUMN site TEXT NOT NULL DEFAULT ''",)
 
+# Where in `log` what went to stderr begins, in characters; where the log is a file, that is in
+# the file beside it. NULL: both are in the log, in the order in which they were printed.
+_SPLIT = ("ALTER TABLE attempt ADD COLUMN err_at INTEGER",)
+
 TABLES = (
     """CREATE TABLE run (
         id INTEGER PRIMARY KEY, status TEXT NOT NULL, started_s REAL NOT NULL, ended_s REAL,
@@ -135,6 +139,7 @@ TABLES = (
     *_CLUSTER,
     *_SAID,
     *_SITES,
+    *_SPLIT,
 )
 
 # Version -> the statements that make the next version of it.
@@ -149,7 +154,7 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         *_CLUSTER,
         *_LAST_ATTEMPT,
     ),
-    2: (*_SAID, *_SITES),
+    2: (*_SAID, *_SITES, *_SPLIT),
 }
 
 

@@ -100,8 +100,8 @@ class Doubt(NamedTuple):
 _ODD = re.compile(r"[^A-Za-z0-9_.]")
 
 _ATTEMPT = """INSERT INTO attempt (id, job, run, number, state, message, cores, mem_mib, time_s,
-    meta, log_path, command, submission, element)
-    VALUES (?, ?, ?, ?, 'queued', '', ?, ?, ?, ?, ?, ?, ?, ?)"""
+    meta, log_path, err_at, command, submission, element)
+    VALUES (?, ?, ?, ?, 'queued', '', ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 def open_slice(
@@ -244,6 +244,7 @@ def _insert(
                     *(id_, ids[name], run, tried),
                     *(needs["cores"], needs["mem_mib"], needs["time_s"], _order(spec["inputs"])),
                     f".hpcmake/run-{run}/logs/{number}-{tried}.log",
+                    0 if spec["split"] else None,
                     *(clean(spec["recipe"]["text"]), submission.id, element),
                 )
             )
