@@ -7,7 +7,7 @@ a job is fresh when the versions it saw last are those that are there.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 # What a build writes is newer than all that was there.
@@ -196,7 +196,10 @@ class Model:
             if self._needs_one_of(job, broken, jobs):
                 broken.add(job.name)
                 self._spoil(job.name, "skipped")
-            elif job.name not in stale | plan.restored and self._is_as_it_was(job, plan, jobs, ask):
+            elif job.name not in stale | plan.restored and (
+                self._is_as_it_was(job, plan, jobs, ask)
+                and not self._is_unknown(job, started, jobs, ask)
+            ):
                 continue  # what it waited for made the same bytes, or was not needed
             elif not ran.starts(job):
                 broken.add(job.name)
@@ -225,6 +228,16 @@ class Model:
         read = {path for each in plan.jobs for path in each.inputs}
         there = all(path in self.files for path in job.outputs if path in read)
         return there and not self.changed(job, jobs, ask)
+
+    def _is_unknown(
+        self, job: ModelJob, started: Collection[str], jobs: Collection[ModelJob], ask: Ask
+    ) -> bool:
+        """Whether nobody knows what a job had read of what has now been made anew."""
+        read = replace(job, inputs=tuple(p for p in job.inputs if p not in job.ancient))
+        compared = ask.content or job.content
+        return not (
+            compared or job.name in self.memory or not self._needs_one_of(read, started, jobs)
+        )
 
     def _remove_temps(
         self,

@@ -10,7 +10,8 @@ from buildhpc.diagnostics import HpcmakeError, Span
 from buildhpc.messages import clusters as messages
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
-from buildhpc.plan.stale import Evidence
+from buildhpc.plan.stale import Evidence, puts_back
+from buildhpc.plan.stamps import Stamp
 from buildhpc.plan.unneeded import before
 from buildhpc.project import Recipes
 from buildhpc.run.clusters import Clusters, Site
@@ -50,6 +51,7 @@ class PlanLines:
         self._replaced = frozenset(plan.replaced)
         self._read = frozenset(path for step in plan.steps for path in step.job.inputs)
         self._unneeded: set[str] = set()
+        self._put_back: dict[str, Stamp] = {}
 
     def behind(self, before: Mapping[str, int]) -> None:
         """Let the lines come behind others. before: name of a job -> number of its line."""
@@ -151,16 +153,11 @@ class PlanLines:
         return found
 
     def _restored(self, step: Step) -> dict[str, Sequence[int]]:
-        """Temp outputs that are put back for another job -> the stamps they had."""
-        record = self._evidence.records.get(step.job.name)
-        if step.reason.kind != "missing-output" or step.reason.job is None or record is None:
-            return {}
-        pairs = zip(record.outputs, record.output_stamps, strict=True)
-        return {
-            path: stamp
-            for path, stamp in pairs
-            if path in step.job.temp and stamp and path not in self._evidence.disk
-        }
+        """Temp files that are put back -> the stamps they had; outputs, and inputs as well."""
+        found = puts_back(step, self._evidence)
+        self._put_back |= found
+        read = {path: at for path in step.job.inputs if (at := self._put_back.get(path))}
+        return {**found, **read}
 
 
 def alias_of(describer: Describer, job: Job) -> str | None:

@@ -40,7 +40,7 @@ from buildhpc.plan.choice import Choice
 from buildhpc.plan.model import Job, JobGraph, Plan
 from buildhpc.plan.plan import counted
 from buildhpc.plan.stale import Evidence
-from buildhpc.plan.stamps import Record, Stamp
+from buildhpc.plan.stamps import Record, Stamp, digests
 from buildhpc.project import Project, Recipes
 from buildhpc.run.attempts import Timing
 from buildhpc.run.describe import Describer
@@ -276,7 +276,7 @@ class Session:
         stamps = [*record.input_stamps, *record.output_stamps]
         for path, stamp in zip(files, stamps, strict=True):
             self._clear &= self._recorded.setdefault(path, stamp) == stamp
-        for path, digest in record.hashes.items():
+        for path, digest in digests(record).items():
             self._clear &= self._hashes.setdefault(path, digest) == digest
 
     def settled(self, seen: bytes) -> Settled | None:

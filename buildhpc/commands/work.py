@@ -14,8 +14,8 @@ from buildhpc.messages import plan as messages
 from buildhpc.plan.groups import inherited
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
-from buildhpc.plan.stale import Evidence, edited_outputs, stale
-from buildhpc.plan.stamps import SMALL, Record, Stamp
+from buildhpc.plan.stale import Evidence, edited_outputs, puts_back, stale
+from buildhpc.plan.stamps import SMALL, Record, Stamp, put_back
 from buildhpc.project import Recipes
 from buildhpc.run import inputs, outputs
 from buildhpc.run.describe import Describer
@@ -145,7 +145,7 @@ class PlanWork:
         if step.reason.kind != "upstream":
             return True
         by_content = self._evidence.content or step.job.content
-        if not (by_content or self._unneeded.issuperset(step.after)):
+        if not (by_content or self._unneeded.issuperset(self._remade(step))):
             return True
         if any(path in self._read and path not in self._evidence.disk for path in step.job.temp):
             return True
@@ -159,6 +159,15 @@ class PlanWork:
             self._unneeded.add(step.job.name)
         return needed
 
+    def _remade(self, step: Step) -> Iterable[str]:
+        """The jobs that a step waits for and whose outputs count for it."""
+        if not step.job.ancient:
+            return step.after
+        makers = self._evidence.makers
+        read = [path for path in step.job.inputs if path not in step.job.ancient]
+        counted = {makers[path].name for path in read if path in makers}
+        return [name for name in step.after if name in counted]
+
     @cached_property
     def _read(self) -> set[str]:
         """The files that the jobs of the plan read."""
@@ -170,7 +179,7 @@ class PlanWork:
         return {path for step in self.steps for path in step.job.content}
 
     def _identity(self, path: str, stamp: Stamp | None) -> Stamp | None:
-        """The stamp a file is known by: one that was put back is what it was."""
+        """The stamp an input is known by: one that was put back is what it was."""
         return self._put_back.get(path, stamp)
 
     def spec(self, task: int, attempt: int, /) -> JobSpec:
@@ -208,8 +217,8 @@ class PlanWork:
         """What to remember of a success, its compared text, and inputs that changed meanwhile."""
         seen = self._seen.pop(job.name, None) or inputs.Seen((), {})
         changed = inputs.changed(job.inputs, seen.stamps)
-        self._put_back.update(self._restored(job))
-        made = tuple(self._identity(path, disk.look(path)) for path in job.outputs)
+        restored = self._restored(job)
+        made = tuple(disk.look(path) for path in job.outputs)
         read = zip(job.inputs, seen.stamps, strict=False)
         whole = job.temp if self._evidence.content else job.temp & self._by_content
         for path, stamp in zip(job.outputs, made, strict=True):
@@ -219,10 +228,12 @@ class PlanWork:
                 seen.hashes[path] = known
         before = self._evidence.records.get(job.name)
         if before is not None and any(
-            path in self._put_back and seen.hashes.get(path) != before.hashes.get(path)
-            for path in job.temp
+            seen.hashes.get(path) != before.hashes.get(path) for path in restored
         ):
             self.put_back_other = True
+        self._put_back.update(restored)
+        for path, at in restored.items():
+            seen.hashes.update(put_back(path, at))
         text = self._recipes.text(job)
         record = Record(
             "done",
@@ -240,15 +251,9 @@ class PlanWork:
         """The temp files that `job` has put back, with the stamps they had: its recipe and its
         inputs are the same, so what was made of them once is as good as new."""
         step = self.steps[self.numbers[job.name]]
-        record = self._evidence.records.get(job.name)
-        if step.reason.kind != "missing-output" or step.reason.job is None or record is None:
-            return {}
-        found = {}
-        for path, stamp in zip(record.outputs, record.output_stamps, strict=True):
-            if path in job.temp and stamp is not None and path not in self._evidence.disk:
-                found[path] = stamp
-                if os.path.isfile(path):
-                    os.utime(path, ns=(stamp.mtime_ns, stamp.mtime_ns))
+        found = puts_back(step, self._evidence)
+        for path in filter(os.path.isfile, found):
+            os.utime(path, ns=(found[path].mtime_ns, found[path].mtime_ns))
         return found
 
 

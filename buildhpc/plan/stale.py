@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
-from buildhpc.plan.model import Job, Reason
-from buildhpc.plan.stamps import SMALL, Record, Stamp, same_stamp
+from buildhpc.plan.model import Job, Reason, Step
+from buildhpc.plan.stamps import SMALL, Record, Stamp, known_as, same_stamp
 
 
 def _nothing(_: str) -> None:
@@ -166,7 +166,7 @@ def _compare_gone(
     record = evidence.records.get(maker.name) if maker is not None else None
     if record is None or record.state != "done" or path not in record.outputs:
         return None, None
-    new = record.output_stamps[record.outputs.index(path)]
+    new = known_as(record, path) or record.output_stamps[record.outputs.index(path)]
     made = record.hashes.get(path)
     if (evidence.content or path in job.content) and known is not None and made is not None:
         # Whatever its stamp: one that was put back has the stamp of what it was before.
@@ -180,14 +180,27 @@ def _compare(
     path: str, old: Stamp | None, new: Stamp, known: str | None, job: Job, evidence: Evidence
 ) -> str | None:
     """How an input differs from what was recorded, None when it does not."""
+    by_content = evidence.content or path in job.content
+    if not (by_content and known) and _was_put_back(path, old, new, evidence):
+        return None
     if old is not None and same_stamp(old, new):
         if known is None or new.size > SMALL or evidence.digest(path) == known:
             return None
         return f"`{path}` changed within the clock's tick of the last run"
-    by_content = evidence.content or path in job.content
     if by_content and known is not None and evidence.digest(path) == known:
         return None
     return f"`{path}` changed"
+
+
+def _was_put_back(path: str, old: Stamp | None, new: Stamp, evidence: Evidence) -> bool:
+    """Whether an input is a temp file that was put back, and known as what it was."""
+    maker = evidence.makers.get(path)
+    record = evidence.records.get(maker.name) if maker and path in maker.temp else None
+    if record is None or old is None or path not in record.outputs:
+        return False
+    known = known_as(record, path)
+    there = record.output_stamps[record.outputs.index(path)]
+    return known is not None and there == new and same_stamp(old, known)
 
 
 def _other_inputs(job: Job, record: Record) -> Reason:
@@ -235,6 +248,16 @@ def to_put_back(path: str, user: Job) -> Reason:
     """Why the job of a `temp` file must run that is itself fresh: `user` needs the file."""
     text = f"`{path}` is temporary and not there, and `{user.name}` needs it"
     return Reason("missing-output", text, path=path, job=user.name)
+
+
+def puts_back(step: Step, evidence: Evidence) -> dict[str, Stamp]:
+    """The temp outputs that a step puts back for others -> the stamps that they had."""
+    job, record = step.job, evidence.records.get(step.job.name)
+    if step.reason.kind != "missing-output" or step.reason.job is None or record is None:
+        return {}
+    pairs = zip(record.outputs, record.output_stamps, strict=True)
+    gone = [(path, at) for path, at in pairs if path in job.temp and path not in evidence.disk]
+    return {path: known_as(record, path) or at for path, at in gone if at is not None}
 
 
 def _changed_outputs(

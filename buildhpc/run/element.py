@@ -15,7 +15,7 @@ from buildhpc import disk
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import runner as messages
 from buildhpc.messages.run import refused
-from buildhpc.plan.stamps import SMALL, Stamp
+from buildhpc.plan.stamps import SMALL, Stamp, put_back
 from buildhpc.run import inputs, orphans, outputs, readiness
 from buildhpc.run.attempt import NotStartedError
 from buildhpc.run.attempts import Attempts, Timing, not_launched, not_run
@@ -328,13 +328,15 @@ class Jobs:
 
     def _found(self, job: Planned, spec: JobSpec, seen: inputs.Seen) -> dict[str, Any]:
         """What is to be remembered of a success."""
-        stamps = zip(spec.inputs, seen.stamps, strict=True)
-        for path, stamp in job.restore.items():
-            if os.path.isfile(path):
-                os.utime(path, ns=(stamp[0], stamp[0]))
+        stamps = dict(zip(spec.inputs, seen.stamps, strict=True))
+        known_as = {path: Stamp(*stamp) for path, stamp in job.restore.items()}
+        stamps |= {path: known_as[path] for path in stamps if path in known_as}
         hashes = dict(seen.hashes)
         made: dict[str, Facts] = {}
         for output in spec.outputs:
+            at = known_as.get(output.path)
+            if at is not None and os.path.isfile(output.path):
+                os.utime(output.path, ns=(at.mtime_ns, at.mtime_ns))
             found = disk.look(output.path)
             if found is not None:
                 made[output.path] = found
@@ -343,9 +345,11 @@ class Jobs:
             if small or output.path in job.content:
                 known = disk.digest(output.path)
                 hashes |= {} if known is None else {output.path: known}
+            if at is not None and found is not None:
+                hashes |= put_back(output.path, at)
         self._made[spec.name] = {path: Stamp(*facts) for path, facts in made.items()}
         return {
-            "inputs": {path: tuple(stamp) for path, stamp in stamps},
+            "inputs": {path: tuple(stamp) for path, stamp in stamps.items()},
             "hashes": hashes,
             "outputs": made,
             "changed": inputs.changed(spec.inputs, seen.stamps),

@@ -60,7 +60,7 @@ class Planned:
     number: in the plan file. spec: a JobSpec, as `JobSpec.from_values` takes it.
     content: the inputs, and own temp outputs, that are compared by content.
     replaced: outputs that were changed by hand, to be moved aside first.
-    restore: temp outputs that are put back -> the stamps they had.
+    restore: outputs and inputs that are temp files put back -> the stamps they had.
     recipe: digest of the compared text. benchmark: the file for time and memory.
     retry: class of failure -> tries that are left; `""`: of every other class.
     wakes: when it is done somebody may be waiting for hpcmake itself.

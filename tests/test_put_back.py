@@ -1,0 +1,73 @@
+"""Temp files that are put back for one job: what others know of them stays true."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from conftest import Pipe
+from test_local_runs import Queue
+
+# What it makes has another size each time, as of programs that write the date into their output.
+TEMPS = """\
+rule all:
+    input: "one", "two"
+rule made:
+    output: temp({flagged})
+    shell: "{make}"
+rule one:
+    output: "one"
+    input: "kept"
+    params: version = {version}
+    shell: "test ! -e fail; touch one"
+rule two:
+    output: "two"
+    input: "kept"
+    shell: "touch two"
+"""
+KINDS = {
+    "a file": ('"kept"', "echo x $(cat again) > kept"),
+    "a folder": ('directory("kept")', "mkdir kept; echo x $(cat again) > kept/text"),
+}
+
+
+@pytest.fixture
+def queue(pipe: Pipe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
+    """A queue of our own, which `--cluster local` means."""
+    made = Queue(tmp_path_factory.mktemp("queue") / "spool")
+    pipe.write("hpcmake.toml", f"[cluster.local]\n{made.settings}")
+    yield made
+    made.end()
+
+
+@pytest.mark.parametrize("again", ["", "a b c"], ids=["shorter", "longer"])
+@pytest.mark.parametrize("where", ["-j 2", "--cluster local"])
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.usefixtures("queue")
+def test_nobody_runs_for_what_was_put_back(pipe: Pipe, kind: str, where: str, again: str) -> None:
+    flagged, make = KINDS[kind]
+
+    def version(number: int) -> None:
+        text = TEMPS.replace("{flagged}", flagged).replace("{make}", make)
+        pipe.write("Pipefile", text.replace("{version}", str(number)))
+
+    version(1)
+    pipe.write("again", "a")
+    pipe.check(f"-q {where}")
+    assert not pipe.exists("kept")
+    version(2)
+    pipe.write("again", again)
+    pipe.write("fail")
+    pipe.check(f"-q {where}", code=1)
+    assert pipe.exists("kept")
+    pipe.path("fail").unlink()
+    *planned, ended = [json.loads(line) for line in pipe.check("-n --json").out.splitlines()]
+    assert [each["job"] for each in planned] == ["one"]
+    assert ended["edited"] == []
+    pipe.check(f"-q {where}")
+    assert not pipe.exists("kept")
+    pipe.write("again", again + " b")
+    version(3)
+    pipe.check(f"-q {where}")
+    pipe.check(where, says="nothing to do: all 3 jobs are fresh\n")
