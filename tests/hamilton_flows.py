@@ -140,6 +140,24 @@ def both(slow_one: int, slow_two: int) -> int:
     return slow_one + slow_two
 
 
+@submit("lab", "slurm", time="1m")
+def on_slurm(n: int) -> Asks:
+    job = yield {"cmd": f"touch slurm; until test -e sge; do sleep 0.1; done; echo {n}"}
+    return int(job.log)
+
+
+@submit("grid", "sge", time="1m")
+def on_sge(n: int) -> Asks:
+    job = yield {"cmd": f"touch sge; until test -e slurm; do sleep 0.1; done; echo {n}0"}
+    return int(job.log)
+
+
+@submit("box", "local")
+def on_box(on_slurm: int, on_sge: int) -> Asks:
+    job = yield {"cmd": f"echo $(({on_slurm} + {on_sge}))"}
+    return int(job.log)
+
+
 @cmdline()
 def sorted_words(words: str) -> Generator[dict[str, Any], Any, str]:
     done = yield {"cmd": f"echo {words} | tr ' ' '\\n' | sort | tee sorted", "outputs": "sorted"}

@@ -252,6 +252,31 @@ rule total:
 """
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"jobs": "4"}, {"jobs": -1}, {"jobs": True}, {"retries": 1.5}, {"latency_s": "5s"},
+        {"keep_going": "no"}, {"limits": "mem=8G"}, {"cluster_options": ["a=b"]}, {"until": 3},
+        {"until": [3]}, {"logs": 3}, {"scheduler": "slurm"}, {"min_priority": "a"},
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_told_before_anything_runs(
+    project: buildhpc.Pipeline, wrong: dict[str, object]
+) -> None:
+    with pytest.raises(buildhpc.HpcmakeError) as told:
+        project.run(**wrong)  # type: ignore[arg-type]  # that is what is told
+    (name,) = wrong
+    assert str(told.value).startswith(f"error[bad-option]: `{name}` is ")
+
+
+def test_one_rule_need_not_stand_in_a_list(pipe: Pipe, project: buildhpc.Pipeline) -> None:
+    pipe.write("gate")
+    for word, planned in (("until", ("b",)), ("omit", ()), ("force_rules", ("b", "c"))):
+        assert project.plan(**{word: "b"}).names == planned  # type: ignore[arg-type]
+        assert project.plan(**{word: ["b"]}).names == planned  # type: ignore[arg-type]
+    assert project.run(jobs=1, retries=None, logs=Path("said")).ok  # type: ignore[arg-type]
+
+
 def test_what_a_checkpoint_brings_is_run_and_counted(pipe: Pipe) -> None:
     pipe.write("Pipefile", SPLIT)
     events: list[object] = []

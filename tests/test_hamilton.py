@@ -22,7 +22,7 @@ from cluster_scenes import wait_until
 from hamilton import driver, htypes, node
 from hamilton.execution import executors
 from hamilton_flows import flow
-from real_schedulers import Slurm
+from real_schedulers import Sge, Slurm
 
 from buildhpc import hamilton, load
 from buildhpc.diagnostics import HpcmakeError
@@ -524,6 +524,37 @@ def test_slurm_is_told_what_waits_for_what_and_tells_what_is_wrong(
     Path("go").touch()
     ended = hamilton.wait_for([first, second])
     assert [(each.state, each.exit_code) for each in ended] == [("failed", 3), ("skipped", None)]
+
+
+def test_one_flow_is_on_slurm_grid_engine_and_this_machine_at_once(
+    slurm: Slurm, sge: Sge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {**slurm.env, **sge.env}.items():
+        monkeypatch.setenv(name, text)
+    with Path("hpcmake.toml").open("a") as file:
+        for alias, kind in (("lab", "slurm"), ("grid", "sge")):
+            file.write(f'[cluster.{alias}]\nscheduler = "{kind}"\npoll = "1s"\ngrace = "2s"\n')
+    module = flow("three", flows.on_slurm, flows.on_sge, flows.on_box)
+    # Each of the first two ends only once the other one runs.
+    assert executed(module, "on_box", build=dynamic_with(HpcExecutionManager()), n=2) == 22
+    found = {each.name: (each.cluster, each.state) for each in hamilton.jobs()}
+    assert found == {
+        "on_slurm": ("lab", "done"), "on_sge": ("grid", "done"), "on_box": ("box", "done"),
+    }  # fmt: skip
+    # Grid Engine starts what waits for a failed job; and nothing of another cluster waits for it.
+    common: dict[str, Any] = {"block": False, "time": "1m"}
+    first = asked("grid", cmd="until test -e go; do sleep 0.1; done; exit 3", name="a", **common)
+    second = asked("grid", cmd="touch never", name="b", dependency=first, **common)
+    elsewhere = asked("lab", cmd="echo told", name="c", dependency={"notok": first}, **common)
+    assert set(sge.jobs()) == {first.id.partition(".")[0], second.id.partition(".")[0]}
+    assert (elsewhere.state, elsewhere.id) == ("waiting", "")
+    Path("go").touch()
+    ended = hamilton.wait_for([first, second, elsewhere])
+    assert [(each.state, each.exit_code) for each in ended] == [
+        ("failed", 3), ("skipped", None), ("done", 0),
+    ]  # fmt: skip
+    assert ended[2].log == "told\n"
+    assert not Path("never").exists()
 
 
 FLOW = """\

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
@@ -14,17 +18,17 @@ class What(TypedDict, total=False):
     """Which jobs are meant, and which of them have to run.
 
     force: make the targets anew, fresh or not; force_all: everything; force_rules: all jobs of
-    these rules. until: go no further than these rules; omit: leave these rules out, and what
-    needs them. content: inputs are compared by content, not by time and size. unprotect: let
-    protected outputs be made anew. min_priority: only jobs of this priority and above, and what
-    they need.
+    these rules, or of this one. until: go no further than these rules; omit: leave these rules
+    out, and what needs them. content: inputs are compared by content, not by time and size.
+    unprotect: let protected outputs be made anew. min_priority: only jobs of this priority and
+    above, and what they need.
     """
 
     force: bool
     force_all: bool
-    force_rules: Sequence[str]
-    until: Sequence[str]
-    omit: Sequence[str]
+    force_rules: str | Sequence[str]
+    until: str | Sequence[str]
+    omit: str | Sequence[str]
     content: bool
     unprotect: bool
     min_priority: int
@@ -87,7 +91,8 @@ def build_args(
         **{"force_rules": "force_rule", "latency_s": "latency"},
         **{name: name for name in (*_SAME, "force", "force_all", "until", "omit", "unprotect")},
     }
-    given: dict[str, Any] = dict(how)
+    _refuse_unknown(how, {*How.__annotations__, *What.__annotations__})
+    given = {name: _checked(name, value) for name, value in how.items() if value is not None}
     for name, value in given.items():
         if name in known:
             setattr(args, known[name], value)
@@ -98,7 +103,6 @@ def build_args(
         found = reference("the scheduler", given["scheduler"], caller())
         options[f"{cluster}.scheduler"] = found.target
     args.cluster_option = [f"{name}={value}" for name, value in options.items()]
-    _refuse_unknown(given, {*How.__annotations__, *What.__annotations__})
     return args
 
 
@@ -106,6 +110,53 @@ _SAME = (
     *("jobs", "keep_going", "retries", "keep_incomplete"),
     *("min_priority", "priority_groups", "logs"),
 )
+
+
+def _is_number(kind: Any, least: float, value: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and value >= least
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset)) and all(
+        isinstance(each, str) for each in value
+    )
+
+
+def _is_a(kind: Any, value: Any) -> bool:
+    return isinstance(value, kind)
+
+
+# Option -> whether a value will do, and what it is to be. All others are true or false.
+_KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "jobs": (partial(_is_number, Integral, 0), "a whole number, 0 for all cores"),
+    "retries": (partial(_is_number, Integral, 0), "a whole number, 0 or more"),
+    "min_priority": (partial(_is_number, Integral, -math.inf), "a whole number"),
+    "latency_s": (partial(_is_number, Real, 0), "a number of seconds, 0 or more"),
+    **dict.fromkeys(("force_rules", "until", "omit"), (_are_texts, "the names of rules")),
+    **dict.fromkeys(
+        ("limits", "cluster_options"),
+        (partial(_is_a, Mapping), 'names with values, as `{"mem": "8G"}`'),
+    ),
+    "logs": (partial(_is_a, str), "the path of a folder"),
+    "scheduler": (callable, "a class"),
+}
+
+
+def _checked(name: str, value: object) -> Any:
+    """The value of an option; what stands for itself is a list of one.
+
+    Raises: messages.wrong_option
+    """
+    from buildhpc.messages import api as messages
+
+    if name in ("force_rules", "until", "omit") and isinstance(value, str):
+        value = [value]
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    good, wanted = _KINDS.get(name, (partial(_is_a, bool), "true or false"))
+    if not good(value):
+        raise messages.wrong_option(name, value, wanted)
+    return value
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: set[str]) -> None:

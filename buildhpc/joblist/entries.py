@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeAlias
 from buildhpc.diagnostics import Source, Span
 from buildhpc.messages import joblist as messages
 
-Paths: TypeAlias = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+Path: TypeAlias = str | os.PathLike[str]
+Paths: TypeAlias = Path | Sequence[Path] | Mapping[str, Path | Sequence[Path]]
 Work: TypeAlias = str | Sequence[str] | Callable[..., object]
 # Set by a worker while it imports the file of its function.
 IMPORTING = "HPCMAKE_IMPORTING"
@@ -133,14 +134,14 @@ class Entries:
     def __init__(
         self,
         *,
-        logs: str | None = None,
-        log_file: str | None = None,
+        logs: Path | None = None,
+        log_file: Path | None = None,
         log_level: str = "INFO",
         **defaults: object,
     ) -> None:
         check_needs(defaults, caller())
-        self.logs = logs
-        self.log_file = log_file
+        self.logs = None if logs is None else os.fspath(logs)
+        self.log_file = None if log_file is None else os.fspath(log_file)
         self.log_level = log_level
         self.defaults = defaults
         self._entries: dict[str, Entry] = {}

@@ -138,5 +138,5 @@ def _unfit(value: Any) -> str | None:
             continue  # Python's JSON has them
         elif each is not None and type(each) not in (bool, int, float, str):
             kind = type(each)
-            return f"a {kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
+            return f"of type `{kind.__module__}.{kind.__qualname__}`".replace("builtins.", "")
     return None

@@ -34,6 +34,11 @@ def unknown_option(name: str, known: Iterable[str]) -> HpcmakeError:
     return _error("bad-option", f"there is no option `{name}`", Note("help", cure))
 
 
+def wrong_option(name: str, value: object, wanted: str) -> HpcmakeError:
+    """A keyword argument with a value of another kind."""
+    return _error("bad-option", f"`{name}` is {wanted}, and not {value!r}")
+
+
 def jobs_failed(names: Iterable[str], status: str) -> HpcmakeError:
     """`Result.check` of a run that is not done."""
     failed = list(names)
