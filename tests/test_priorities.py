@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Pipe
+from real_schedulers import Slurm
+from slurm_scenes import slurm_scene
 from test_local_runs import Queue
 
 from buildhpc.plan.groups import Groups, inherited
@@ -68,14 +71,31 @@ def test_what_a_job_needs_has_its_priority_at_least() -> None:
     assert (groups.end(0), groups.end(1), groups.front) == (False, True, 2)
 
 
+def by_priority(pipe: Pipe) -> dict[int, int]:
+    """How many jobs have which priority, as `--where` sees it."""
+    found = {}
+    for number in (0, 3, 10, 100, 110):
+        told = pipe.check(f"status --json --where 'priority = {number}'").out
+        if total := json.loads(told)["totals"]["total"]:
+            found[number] = total
+    return found
+
+
 @pytest.mark.parametrize("where", ["-j 4", "--cluster local"])
 @pytest.mark.usefixtures("queue")
 def test_a_lower_group_begins_when_the_higher_ones_are_done(pipe: Pipe, where: str) -> None:
     pipe.write("Pipefile", GROUPS)
     pipe.check(f"-q {where} --priority-groups")
     assert order(pipe) == ["pre"] * 2 + ["high"] * 2 + ["low"] * 2
+    pipe.check("set high priority=+100")
+    pipe.check("set 'pre i=1' priority=3")
+    assert by_priority(pipe) == {0: 3, 3: 1, 110: 2}
     if where != "-j 4":
         return
+    pipe.write("Pipefile", GROUPS.replace("    priority: 10\n", ""))
+    pipe.check("-q --force-all")
+    assert by_priority(pipe) == {0: 3, 3: 1, 100: 2}, "as its rule says now"
+    pipe.write("Pipefile", GROUPS)
     pipe.path("order").unlink()
     pipe.check("-q -k -j 4 --priority-groups --force-all o/fails all", code=1)
     assert order(pipe) == ["pre"] * 2 + ["high"] * 2 + ["low"] * 2
@@ -155,6 +175,23 @@ def test_a_job_of_100_goes_ahead_of_other_runs_and_nobody_waits_for_the_dead(pip
     assert order(pipe)[:3] == ["holds", "first", "now"]
     assert order(pipe).count("one") == 20
     assert priorities.floor(state, 0) is None
+
+
+def test_on_slurm_a_job_of_100_of_one_run_goes_ahead_of_what_waits_in_another(
+    pipe: Pipe, slurm: Slurm
+) -> None:
+    low = URGENT.replace("range(20)", "range(2)").replace("    priority: 200\n", "")
+    pipe.write("Pipefile", low.replace('output: "o/{i}"', 'output: "o/{i}"\n    input: "o/holds"'))
+    scene = slurm_scene(pipe, slurm, "max_submitted = 1\n")
+    with scene.following("-q", "all") as ordinary:
+        scene.wait_for(lambda: pipe.exists("order"), "its first job runs")
+        with scene.following("-q", "o/now") as urgent:
+            scene.wait_for(lambda: priorities.floor(scene.state, 1) == 100, "the urgent one waits")
+            pipe.write("go")
+            scene.finish(urgent)
+        scene.finish(ordinary)
+    assert order(pipe) == ["holds", "first", "now", "one", "one"]
+    assert priorities.floor(scene.state, 0) is None
 
 
 def test_who_is_dead_or_silent_holds_nobody_back(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from buildhpc.commands.grow_run import parted
 from buildhpc.commands.leftovers import take_over
 from buildhpc.commands.moving import advance_of, clusters_of, describer_of, options_of
 from buildhpc.commands.retention import prune
-from buildhpc.commands.work import to_claim
+from buildhpc.commands.work import to_claims
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.plan.choice import Choice
 from buildhpc.plan.model import JobGraph, Plan
@@ -81,7 +81,7 @@ class ClusterSession:
         lines = PlanLines(first, graph, evidence, describer, recipes, self._clusters)
         made = list(lines.lines(self._args.retries))
         write_plan(self._state.home, self._run, made, Open(later, graph.targets))
-        jobs = [to_claim(step.job) for step in plan.steps]
+        jobs = to_claims(self._project.pipeline, [step.job for step in plan.steps])
         claimed = cluster_runs.open_run(self._state, self._run, jobs, seen)
         take_over(self._state, claimed.dead, self._run)
         return claimed

@@ -16,7 +16,7 @@ from buildhpc.commands.describing import spec_maker
 from buildhpc.commands.leftovers import run_marker
 from buildhpc.commands.lists import list_file
 from buildhpc.commands.sketching import Planned, clusters_for, plan_lines
-from buildhpc.commands.work import to_claim
+from buildhpc.commands.work import to_claims
 from buildhpc.messages import clusters as messages
 from buildhpc.project import Project
 from buildhpc.run.asks import WARN_S, Files, Try, elements_of, to_submit, umask
@@ -100,7 +100,7 @@ class Export:
         exported = record_export(
             self._state,
             info,
-            [to_claim(step.job) for step in planned[2].steps],
+            to_claims(self._project.pipeline, [step.job for step in planned[2].steps]),
             [to_submit(draft, tries) for draft in made],
             (os.path.join(self._folder, "jobs.jsonl"), texts),
         )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from buildhpc.commands.checks import check_protected
 from buildhpc.commands.cluster_plan import PlanLines
 from buildhpc.commands.leftovers import take_over
-from buildhpc.commands.work import to_claim
+from buildhpc.commands.work import to_claims
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.later import growing_now
 from buildhpc.messages import clusters as messages
@@ -22,6 +22,7 @@ from buildhpc.rules.model import Pipeline
 from buildhpc.run.clusters import Clusters
 from buildhpc.run.describe import Describer
 from buildhpc.state import cluster_runs
+from buildhpc.state.claims import JobToClaim
 from buildhpc.state.database import State
 from buildhpc.state.plan_file import Later, Open, extend_plan, read_later, read_plan
 
@@ -125,7 +126,8 @@ class Growth:
         lines.behind(asked.numbers)
         left = [each for each in asked.later.jobs if each.job in open_]
         written = [*lines.lines(options["retries"])]
-        added = [step.job for each in grown for step in each.more]
+        new = [step.job for each in grown for step in each.more]
+        added = to_claims(project.pipeline, new)
         if self._write(run, asked, written, Open(_ordered(left, more), targets), added):
             gone = [e.job.name for e in grown if e.step is None and e.error is None]
             cluster_runs.let_be(self._state, run, gone)
@@ -137,7 +139,7 @@ class Growth:
         asked: _Asked,
         lines: Sequence[Mapping[str, Any]],
         later: Open,
-        added: Sequence[Job],
+        added: Sequence[JobToClaim],
     ) -> bool:
         """Add to the plan, and claim; False: somebody else has."""
         with self._state.locked():
@@ -147,7 +149,7 @@ class Growth:
             ):
                 return False
             extend_plan(home, run, lines, later)
-            claimed = cluster_runs.open_run(self._state, run, [to_claim(job) for job in added])
+            claimed = cluster_runs.open_run(self._state, run, added)
         take_over(self._state, claimed.dead, run)
         return True
 

@@ -33,7 +33,7 @@ from buildhpc.commands.leftovers import (
 from buildhpc.commands.lists import list_file
 from buildhpc.commands.precedence import Precedence
 from buildhpc.commands.retention import prune
-from buildhpc.commands.work import PlanWork, TempKeeper, to_claim, write_benchmark
+from buildhpc.commands.work import PlanWork, TempKeeper, to_claims, write_benchmark
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
 from buildhpc.plan.choice import Choice
@@ -135,7 +135,7 @@ class Session:
         return code
 
     def _claim(self, jobs: Sequence[Job], seen: bytes | None = None) -> Claimed:
-        claimed = self._recorder.claim([to_claim(job) for job in jobs], seen)
+        claimed = self._recorder.claim(to_claims(self._project.pipeline, jobs), seen)
         self._take_over(claimed)
         return claimed
 

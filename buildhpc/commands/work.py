@@ -12,11 +12,13 @@ from buildhpc.commands.common import warn
 from buildhpc.diagnostics import HpcmakeError
 from buildhpc.messages import plan as messages
 from buildhpc.plan.groups import inherited
+from buildhpc.plan.jobs import priority_of
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
 from buildhpc.plan.stale import Evidence, edited_outputs, puts_back, stale
 from buildhpc.plan.stamps import SMALL, Record, Stamp, put_back
 from buildhpc.project import Recipes
+from buildhpc.rules.model import Pipeline
 from buildhpc.run import inputs, outputs
 from buildhpc.run.describe import Describer
 from buildhpc.run.spec import JobSpec, Needs, Outcome
@@ -261,6 +263,16 @@ def to_claim(job: Job) -> JobToClaim:
     """A job as the state is told of it."""
     wildcards = dict(zip(job.rule.wildcards, job.values, strict=True))
     return JobToClaim(job.name, job.rule.task, wildcards)
+
+
+def to_claims(pipeline: Pipeline, jobs: Iterable[Job]) -> list[JobToClaim]:
+    """The jobs as the state is told of them, with their priorities. Raises: HpcmakeError."""
+    return [
+        to_claim(job)._replace(priority=priority_of(pipeline, job))
+        if "priority" in job.rule.directives
+        else to_claim(job)
+        for job in jobs
+    ]
 
 
 class TempKeeper:

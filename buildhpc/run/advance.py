@@ -207,8 +207,8 @@ class Advance:
         if not free:
             return
         jobs = [
-            JobToClaim(planned.job, planned.rule, planned.details()["wildcards"])
-            for planned in (run.plan[number] for number in free)
+            JobToClaim(each.job, each.rule, each.details()["wildcards"], each.priority)
+            for each in (run.plan[number] for number in free)
         ]
         mine = cluster_runs.open_run(self._state, run.id, jobs).mine
         for number in free:

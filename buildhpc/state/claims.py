@@ -9,6 +9,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildhpc.state.logs import fold_log
+from buildhpc.state.priorities import plan_priorities
 from buildhpc.state.records import MANY, chunks, job_crc
 from buildhpc.state.rows import NOW, Change, Row, let_go, write_changes
 from buildhpc.state.runs import OpenRun, finish, open_runs
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
 
 class JobToClaim(NamedTuple):
-    """A planned job. wildcards: name -> value."""
+    """A planned job. wildcards: name -> value. priority: by its Pipefile."""
 
     name: str
     rule: str
     wildcards: Mapping[str, str]
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,15 @@ class Held(NamedTuple):
 
 
 class Sorted(NamedTuple):
-    """The jobs of a plan: free to be claimed, in the hands of other runs, never seen before."""
+    """The jobs of a plan: free to be claimed, in the hands of other runs, never seen before.
+
+    priorities: those by the Pipefile, where it says any.
+    """
 
     free: dict[str, Held]
     foreign: dict[str, int]
     new: list[JobToClaim]
+    priorities: dict[str, int]
 
 
 def bury(
@@ -195,7 +201,7 @@ def sort_out(
             # What this very run has in a queue already, by whom ever, is not to wait again.
             going = claim == run and before in UNDER_WAY
             free[job.name] = Held(id_, "" if going else before)
-    return Sorted(free, foreign, new)
+    return Sorted(free, foreign, new, {job.name: job.priority for job in jobs if job.priority})
 
 
 def mark(connection: Connection, run: int | None, jobs: Sorted) -> dict[str, Held]:
@@ -216,6 +222,8 @@ def take(connection: Connection, run: int, recorded: int, jobs: Sorted) -> dict[
     recorded: the change counter that the transaction began with.
     """
     mine = mark(connection, run, jobs)
+    rows = {name: held.id for name, held in mine.items()}
+    plan_priorities(connection, rows, jobs.priorities)
     waiting = Change("waiting", keep=run)
     left = [
         Row(name, held.id, waiting) for name, held in jobs.free.items() if held.before in UNDER_WAY

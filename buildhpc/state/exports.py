@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildhpc.state import claims
 from buildhpc.state.claims import JobToClaim
+from buildhpc.state.priorities import plan_priorities
 from buildhpc.state.rows import write_texts
 from buildhpc.state.runs import begin
 from buildhpc.state.snapshot import change_counter
@@ -51,6 +52,7 @@ def record_export(
         run = begin(connection, info, now_s, arrays[0].cluster)
         rows = claims.mark(connection, None, found)
         ids = {name: held.id for name, held in rows.items()}
+        plan_priorities(connection, ids, found.priorities)
         opened, _ = write_slice(connection, run, arrays, ids, (made[0], now_s, ""))
         for statement in (
             "UPDATE run SET status = 'exported', ended_s = beat_s WHERE id = ?",

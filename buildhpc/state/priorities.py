@@ -6,7 +6,7 @@ so; the others hold back what is of lower priority, as long as it lives and goes
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildhpc.state.runs import open_runs
@@ -61,6 +61,23 @@ def set_priority(connection: Connection, jobs: Iterable[int], value: int, *, mor
             connection.execute(
                 "INSERT OR REPLACE INTO setting VALUES (?, 'priority', ?)", (job, value)
             )
+
+
+def plan_priorities(
+    connection: Connection, jobs: Mapping[str, int], priorities: Mapping[str, int]
+) -> None:
+    """Say what the Pipefile says of the priority of jobs, given with their rows.
+
+    priorities: no entry: it says nothing.
+    """
+    known = connection.execute("SELECT 1 FROM setting WHERE key = 'planned' LIMIT 1").fetchone()
+    if known:
+        connection.executemany(
+            "DELETE FROM setting WHERE job = ? AND key = 'planned'",
+            ((row,) for row in jobs.values()),
+        )
+    said = ((jobs[job], value) for job, value in priorities.items() if job in jobs)
+    connection.executemany("INSERT INTO setting VALUES (?, 'planned', ?)", said)
 
 
 def announce(state: State, run: int, priority: int | None) -> None:

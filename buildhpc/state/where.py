@@ -62,8 +62,12 @@ COLUMNS = {
     " WHERE note.attempt = attempt.id AND key = 'phase')",
     "progress": "(SELECT json_extract(value, '$') FROM main.note AS note"
     " WHERE note.attempt = attempt.id AND key = 'progress')",
-    "priority": "(SELECT value FROM main.setting AS setting"
-    " WHERE setting.job = job.id AND key = 'priority')",
+    # As `priorities.Said` has it.
+    "priority": "coalesce((SELECT value FROM main.setting AS setting"
+    " WHERE setting.job = job.id AND key = 'priority'), (SELECT value FROM main.setting AS setting"
+    " WHERE setting.job = job.id AND key = 'planned'), 0)"
+    " + coalesce((SELECT value FROM main.setting AS setting"
+    " WHERE setting.job = job.id AND key = 'boost'), 0)",
     "outputs": "made.paths",
     "target": "made.first",
 }
