@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["cluster_fixtures"]
+pytest_plugins = ["cluster_fixtures", "own_queue"]
 
 # Under nohup SIGHUP is ignored, and what is ignored stays so in all that is started from here.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

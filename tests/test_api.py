@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pytest
 from conftest import Pipe
-from test_local_runs import Queue, queue
+from own_queue import Queue
 
 import buildhpc
-
-__all__ = ["queue"]  # a fixture
 
 PIPEFILE = """\
 config "config.yaml"

@@ -10,15 +10,13 @@ from typing import Any
 
 import pytest
 from conftest import Pipe
+from own_queue import Queue
 from real_schedulers import Slurm
 from slurm_scenes import slurm_scene
-from test_local_runs import Queue, queue
 
 import buildhpc
 from buildhpc.joblist.entries import Place
 from buildhpc.joblist.functions import reference
-
-__all__ = ["queue"]  # a fixture
 
 # Task 1; 1-1 and 1-2 after it; 2 after both; 2-1 and 2-2 after that.
 EXAMPLE = """\

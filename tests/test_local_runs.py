@@ -13,52 +13,8 @@ import cluster_scenes as scenes
 import pytest
 from cluster_scenes import Scene
 from conftest import Pipe
+from own_queue import Queue
 from ssh_host import disconnect, ssh_host
-
-from buildhpc.run import processes
-from buildhpc.run.calls import Place, call
-from buildhpc.schedulers.local import Local
-from buildhpc.schedulers.protocol import Queued, Switches
-
-
-class Queue:
-    """A queue of a test's own."""
-
-    def __init__(self, spool: Path, cores: int = 4) -> None:
-        self.spool = spool
-        self.local = Local(Switches({"spool": str(spool), "cores": str(cores)}))
-        self.settings = f'scheduler = "local"\nspool = "{spool}"\ncores = "{cores}"\n'
-
-    def held(self) -> list[Queued]:
-        """All jobs, each element for itself."""
-        answer = call(Place("test"), self.local.queue("me"), "/")
-        return [each for each in self.local.in_queue(answer) if each.state != "ended"]
-
-    def jobs(self) -> list[str]:
-        """The scheduler ids of what has not ended."""
-        return sorted({self.local.whole(each.id) for each in self.held()})
-
-    def cancel(self, *ids: str) -> None:
-        """Cancel jobs, as people do by hand."""
-        for command in self.local.cancel(ids):
-            assert call(Place("test"), command, "/").code == 0
-
-    def serves(self) -> bool:
-        """Whether its server runs."""
-        for pid in processes.pids():
-            try:
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"serve" in words and str(self.spool).encode() in words:
-                return True
-        return False
-
-    def end(self) -> None:
-        """Leave nothing behind."""
-        self.cancel(*self.jobs())
-        scenes.wait_until(lambda: not self.held(), "the queue is empty")
-        scenes.wait_until(lambda: not self.serves(), "its server ends")
 
 
 @pytest.fixture
@@ -67,13 +23,6 @@ def folder(tmp_path: Path) -> Path:
     found = tmp_path / "work"
     found.mkdir()
     return found
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    made = Queue(tmp_path / "spool")
-    yield made
-    made.end()
 
 
 @pytest.fixture

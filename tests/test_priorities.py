@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Pipe
 from real_schedulers import Slurm
 from slurm_scenes import slurm_scene
-from test_local_runs import Queue
 
 from buildhpc.plan.groups import Groups, inherited
 from buildhpc.state import priorities
@@ -39,15 +38,6 @@ rule fails:
     priority: 20
     shell: "false"
 """
-
-
-@pytest.fixture
-def queue(pipe: Pipe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
-    """A queue of our own, which `--cluster local` means."""
-    made = Queue(tmp_path_factory.mktemp("queue") / "spool")
-    pipe.write("hpcmake.toml", f"[cluster.local]\n{made.settings}")
-    yield made
-    made.end()
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
@@ -82,7 +72,7 @@ def by_priority(pipe: Pipe) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("where", ["-j 4", "--cluster local"])
-@pytest.mark.usefixtures("queue")
+@pytest.mark.usefixtures("local_queue")
 def test_a_lower_group_begins_when_the_higher_ones_are_done(pipe: Pipe, where: str) -> None:
     pipe.write("Pipefile", GROUPS)
     pipe.check(f"-q {where} --priority-groups")
@@ -123,7 +113,7 @@ rule one:
 
 
 @pytest.mark.parametrize("where", ["-j 1", "--cluster local --cluster-option max_submitted=1"])
-@pytest.mark.usefixtures("queue")
+@pytest.mark.usefixtures("local_queue")
 def test_a_priority_that_is_set_while_jobs_wait_counts(pipe: Pipe, where: str) -> None:
     pipe.write("Pipefile", WAITING)
     with subprocess.Popen(pipe.command("-q", *where.split()), cwd=pipe.folder) as build:

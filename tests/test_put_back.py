@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from conftest import Pipe
-from test_local_runs import Queue
 
 # What it makes has another size each time, as of programs that write the date into their output.
 TEMPS = """\
@@ -32,19 +30,10 @@ KINDS = {
 }
 
 
-@pytest.fixture
-def queue(pipe: Pipe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
-    """A queue of our own, which `--cluster local` means."""
-    made = Queue(tmp_path_factory.mktemp("queue") / "spool")
-    pipe.write("hpcmake.toml", f"[cluster.local]\n{made.settings}")
-    yield made
-    made.end()
-
-
 @pytest.mark.parametrize("again", ["", "a b c"], ids=["shorter", "longer"])
 @pytest.mark.parametrize("where", ["-j 2", "--cluster local"])
 @pytest.mark.parametrize("kind", list(KINDS))
-@pytest.mark.usefixtures("queue")
+@pytest.mark.usefixtures("local_queue")
 def test_nobody_runs_for_what_was_put_back(pipe: Pipe, kind: str, where: str, again: str) -> None:
     flagged, make = KINDS[kind]
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from cluster_scenes import Scene, wait_until
 from conftest import Pipe
+from own_queue import Queue
 from real_schedulers import Sge, Slurm
 from slurm_scenes import slurm_scene
-from test_local_runs import Queue
 
 from buildhpc.run import parts
 from buildhpc.state import parts as state_parts

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from cluster_scenes import Scene, wait_until
 from conftest import Pipe
+from own_queue import Queue
 from real_schedulers import Slurm
 from slurm_scenes import slurm_scene
-from test_local_runs import Queue
 
 import buildhpc
 
