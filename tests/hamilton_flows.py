@@ -36,7 +36,7 @@ class told(YieldDecorator):  # noqa: N801
         return config["is"]
 
 
-@told()
+@told
 def plain(n: int) -> Generator[dict[str, int], int, int]:
     """A node."""
     first = yield {"is": n}
@@ -158,7 +158,7 @@ def on_box(on_slurm: int, on_sge: int) -> Asks:
     return int(job.log)
 
 
-@cmdline()
+@cmdline
 def sorted_words(words: str) -> Generator[dict[str, Any], Any, str]:
     done = yield {"cmd": f"echo {words} | tr ' ' '\\n' | sort | tee sorted", "outputs": "sorted"}
     return str(done.stdout.decode())

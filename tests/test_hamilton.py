@@ -201,6 +201,16 @@ def test_mistakes_are_told_before_anything_is_submitted(config: Any, slug: str, 
 def test_an_alias_needs_a_type_once_and_has_one_for_good() -> None:
     with pytest.raises(HpcmakeError, match="nothing is known of the system `nowhere`"):
         asked("nowhere", cmd="true")
+
+    def bare(n: int) -> Generator[Any, Any, int]:
+        yield n
+        return n
+
+    for given in ((bare,), ()):
+        with pytest.raises(HpcmakeError, match="does not say which system"):
+            submit(*given)
+    with pytest.raises(HpcmakeError, match="`cluster` is settings with their values"):
+        submit("lab", cluster="partition=x")  # type: ignore[arg-type]  # that is what is told
     submit("lab", "slurm", cores=2)
     submit("lab")
     with pytest.raises(HpcmakeError, match="of type `slurm`, and now of type `pbs`"):

@@ -31,6 +31,12 @@ class YieldDecorator(ABC):
     `modify_function` may be left as they are.
     """
 
+    def __new__(cls, *given: Any, **options: Any) -> Any:
+        """A decorator; or what it makes of a function, where it stands without brackets."""
+        if len(given) == 1 and inspect.isfunction(given[0]) and not _takes_values(cls):
+            return cls(**options)(given[0])
+        return super().__new__(cls)
+
     @abstractmethod
     def do(self, config: Any) -> Any:
         """What is sent back to the node for a config that `validate_config` returned."""
@@ -99,6 +105,15 @@ class YieldDecorator(ABC):
             return end.value
 
 
+def _takes_values(decorator: type) -> bool:
+    """Whether something other than keywords is said in the brackets of a decorator."""
+    if decorator.__init__ is object.__init__:  # type: ignore[misc]  # of the class
+        return False
+    _, *parameters = inspect.signature(decorator.__init__).parameters.values()  # type: ignore[misc]  # of the class
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    return any(each.kind not in kinds and each.name != "function" for each in parameters)
+
+
 def _result_type(annotation: Any) -> Any:
     """What a node returns; None: it does not say."""
     if typing.get_origin(annotation) in _GENERATORS:
@@ -117,12 +132,16 @@ class submit(YieldDecorator):  # noqa: N801  # it is used as a decorator
 
     def __init__(
         self,
-        alias: str,
+        alias: str = "",
         kind: str = "",
         *,
         cluster: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
+        if not isinstance(alias, str) or not alias:
+            raise messages.no_alias()
+        if cluster is not None and not isinstance(cluster, Mapping):
+            raise messages.not_settings(alias, cluster)
         self.alias = alias
         self._options = wish_of(options, f'`@submit("{alias}")`')
         described = self._options if kind or cluster else Wish("")
@@ -168,7 +187,12 @@ class cmdline(YieldDecorator):  # noqa: N801  # it is used as a decorator
 
     words = ("cmd", "work_dir", "env", "inputs", "outputs", "block", "check", "name")
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any] | None = None,  # noqa: ARG002  # without brackets; see `__new__`
+        /,
+        **options: Any,
+    ) -> None:
         self._options = self._wish(options, "`@cmdline`")
 
     def _wish(self, config: Mapping[str, Any], where: str) -> Wish:

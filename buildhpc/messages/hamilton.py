@@ -28,10 +28,10 @@ def unknown_keyword(word: str, where: str, known: Iterable[str]) -> HpcmakeError
     close = nearest(word, known, 3)
     said = f"did you mean {' or '.join(f'`{each}`' for each in close)}?" if close else ""
     listed = f"keywords are {', '.join(f'`{each}`' for each in known)}"
-    raw = "what only the scheduler knows goes into `options`"
-    return _error(
-        "unknown-keyword", f"{where} has no keyword `{word}`", _help(said or listed), _help(raw)
-    )
+    raw = _help("what only the scheduler knows goes into `options`")
+    more = (raw,) if "options" in known else ()
+    text = f"{where} has no keyword `{word}`"
+    return _error("unknown-keyword", text, _help(said or listed), *more)
 
 
 def bad_keyword(word: str, value: object, where: str, wanted: str) -> HpcmakeError:
@@ -78,6 +78,18 @@ def no_result_type(function: str, decorator: str) -> HpcmakeError:
     cure = "`-> Generator[dict, Any, int]` or simply `-> int`"
     text = f"the annotation of `{function}` does not say what it returns"
     return _error("no-result-type", text, _help(f"under `@{decorator}`: {cure}"))
+
+
+def no_alias() -> HpcmakeError:
+    """`@submit` that does not say to which system."""
+    cure = 'give an alias, and its type where it is first used: `@submit("lab", "slurm")`'
+    return _error("no-alias", "`@submit` does not say which system its jobs go to", _help(cure))
+
+
+def not_settings(alias: str, value: object) -> HpcmakeError:
+    """`cluster=` that is no settings."""
+    text = f'`@submit("{alias}")`: `cluster` is settings with their values, not {value!r}'
+    return _error("bad-keyword", text, _help('as hpcmake.toml has them: `{"partition": "long"}`'))
 
 
 def unknown_system(alias: str, known: Iterable[str]) -> HpcmakeError:

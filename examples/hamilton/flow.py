@@ -48,7 +48,7 @@ def total(all_counts: list[str]) -> Generator[dict, JobInfo, str]:
     return job.outputs[0]
 
 
-@cmdline()
+@cmdline
 def words(total: str) -> Generator[dict, object, int]:
     """How many words there are."""
     done = yield {"cmd": ["wc", "-l", total]}
