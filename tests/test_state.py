@@ -642,7 +642,7 @@ def test_a_newer_state_is_refused_and_left_alone(tmp_path: Path) -> None:
         path = tmp_path / ".hpcmake/state.db"
         assert problem_of(error) == (
             f"error[state-newer]: the state `{path}` was written by a newer hpcmake\n"
-            " = note: it is of version 7, this hpcmake knows version 3\n"
+            " = note: it is of version 7, this hpcmake knows version 4\n"
             " = help: upgrade it: pip install --upgrade hpcmake"
         )
     assert (tmp_path / ".hpcmake/state.db").read_bytes() == before
@@ -652,8 +652,8 @@ def test_an_older_state_is_brought_up_to_date_by_writing_never_by_looking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(open_state(tmp_path), range(2))
-    monkeypatch.setattr(schema, "VERSION", 5)
-    steps = {3: ("ALTER TABLE run ADD COLUMN note TEXT",), 4: ("CREATE TABLE extra (x)",)}
+    monkeypatch.setattr(schema, "VERSION", 6)
+    steps = {4: ("ALTER TABLE run ADD COLUMN note TEXT",), 5: ("CREATE TABLE extra (x)",)}
     monkeypatch.setattr(schema, "STEPS", steps)
     before = look(tmp_path)
     state = read_state(tmp_path)
@@ -662,7 +662,7 @@ def test_an_older_state_is_brought_up_to_date_by_writing_never_by_looking(
     assert state.read(lambda it: it.execute("SELECT note FROM run").fetchall()) == [(None,)]
     assert look(tmp_path) == before
     with open_state(tmp_path).transaction() as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (5,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (6,)
         connection.execute("INSERT INTO extra VALUES (1)")
     assert len(records_in(tmp_path)) == 2
 

@@ -151,4 +151,4 @@ def test_an_hpcmake_of_version_1_refuses_this_version(
     assert state is not None
     with pytest.raises(HpcmakeError) as error:
         state.records()
-    assert "it is of version 3, this hpcmake knows version 1" in render(error.value.problems[0])
+    assert "it is of version 4, this hpcmake knows version 1" in render(error.value.problems[0])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-VERSION = 3
+VERSION = 4
 
 # What a job of a run is from the time that it was submitted, or begun, until it ended.
 UNDER_WAY = ("running", "queued", "spawned")
@@ -154,7 +154,8 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         *_CLUSTER,
         *_LAST_ATTEMPT,
     ),
-    2: (*_SAID, *_SITES, *_SPLIT),
+    2: (*_SAID, *_SITES),
+    3: _SPLIT,
 }
 
 
