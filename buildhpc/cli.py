@@ -214,6 +214,12 @@ def _what_options(parser: argparse.ArgumentParser) -> None:
     add("--force-all", action="store_true", help="make everything anew")
     add("--until", action="append", default=[], metavar="RULE", help="go no further than this rule")
     add(
+        "--only",
+        action="store_true",
+        help="only the jobs that make the targets, or with `--until` those of its rules; not what"
+        " they need",
+    )
+    add(
         "--omit",
         action="append",
         default=[],

@@ -17,7 +17,7 @@ from buildhpc.plan.graph import GraphBuilder
 from buildhpc.plan.jobs import priority_of
 from buildhpc.plan.known import unpack
 from buildhpc.plan.model import Job, JobGraph, Plan
-from buildhpc.plan.narrow import narrowed
+from buildhpc.plan.narrow import asked_for, narrowed
 from buildhpc.plan.plan import make_plan
 from buildhpc.plan.recipe import compared_text, digest_of
 from buildhpc.plan.stale import Evidence
@@ -272,16 +272,5 @@ def forced(graph: JobGraph, choice: Choice) -> frozenset[str]:
     if rules := frozenset(choice.force_rules):
         names = {job.name for job in graph.jobs if {job.rule.name, job.rule.task} & rules}
     if choice.force:
-        names |= {job.name for job in _asked(graph)}
+        names |= {job.name for job in asked_for(graph)}
     return frozenset(names)
-
-
-def _asked(graph: JobGraph) -> list[Job]:
-    """The jobs asked for; a rule that only names its inputs stands for those that make them."""
-    found = []
-    for job in graph.roots:
-        if job.rule.recipe is None and not job.outputs:
-            found += [graph.maker[path] for path in job.inputs if path in graph.maker]
-        else:
-            found.append(job)
-    return found

@@ -21,7 +21,8 @@ class What(TypedDict, total=False):
     these rules, or of this one. until: go no further than these rules; omit: leave these rules
     out, and what needs them. content: inputs are compared by content, not by time and size.
     unprotect: let protected outputs be made anew. min_priority: only jobs of this priority and
-    above, and what they need.
+    above, and what they need. only: the jobs that make the targets, or those of the rules of
+    `until`, without what they need.
     """
 
     force: bool
@@ -32,6 +33,7 @@ class What(TypedDict, total=False):
     content: bool
     unprotect: bool
     min_priority: int
+    only: bool
 
 
 class How(What, total=False):
@@ -108,7 +110,7 @@ def build_args(
 
 _SAME = (
     *("jobs", "keep_going", "retries", "keep_incomplete"),
-    *("min_priority", "priority_groups", "logs"),
+    *("min_priority", "priority_groups", "logs", "only"),
 )
 
 

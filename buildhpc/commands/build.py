@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, opened: Callable[[bool], Project] | None = Non
     choice = choice_of(args)
     key = fresh.request_key(pipefile, args.set, choice, os.environ.get("PYTHONPATH"))
     found = None
-    if not (opened or args.touch or args.force or args.force_all or args.force_rule):
+    if not (opened or args.touch or args.force or args.force_all or args.force_rule or args.only):
         with suppress(HpcmakeError) if args.keep_going else nullcontext():
             found = fresh.known(CACHE, key, generation(HOME / "state.db"))
         if found is not None and not found.changed:
@@ -152,7 +152,12 @@ class _Build:
             planned = project.plan_part(found, self._choice, state)
             if planned is not None:
                 return project, planned, True
-        return project, project.plan(self._choice, state), False
+        planned = project.plan(self._choice, state)
+        if self._choice.only:
+            from buildhpc.commands.only import look_at_needs
+
+            look_at_needs(project, self._choice, state, planned)
+        return project, planned, False
 
     def _build(
         self,

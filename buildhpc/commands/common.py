@@ -58,6 +58,7 @@ def choice_of(args: argparse.Namespace) -> Choice:
         omit=tuple(args.omit),
         content=args.check == "content",
         min_priority=args.min_priority,
+        only=args.only,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from buildhpc.diagnostics import HpcmakeError, Note, Problem, Span, nearest
@@ -32,6 +33,29 @@ def _chain(chain: Sequence[tuple[str, str]]) -> list[Note]:
     if len(lines) > 10:
         lines = [*lines[:5], f"... {len(lines) - 9} more ...", *lines[-4:]]
     return [Note("needed by", line) for line in lines]
+
+
+def only_missing(job: str, path: str, maker: str) -> HpcmakeError:
+    """`--only`, and a file that a job which is left out makes is not there."""
+    text = f"`{job}` needs `{path}`, which is not there, and `--only` leaves out `{maker}`"
+    notes = (Note("help", f"`hpcmake {shlex.quote(path)}` makes it; or leave out `--only`"),)
+    return HpcmakeError(Problem("only-missing", text, None, notes))
+
+
+def only_awaits(job: str) -> HpcmakeError:
+    """`--only` with a job whose inputs are known once a checkpoint has run."""
+    text = f"what `{job}` needs is known once a checkpoint has run, which `--only` leaves out"
+    return HpcmakeError(Problem("only-awaits", text, None, (Note("help", "leave out `--only`"),)))
+
+
+def used_as_it_is(path: str, maker: str) -> str:
+    """`--only`, and a file that a job which is left out would make anew."""
+    return f"note: `{path}` is used as it is: `{maker}`, which makes it, is stale"
+
+
+def more_used(count: int) -> str:
+    """More of these."""
+    return f"note: and {count:,} more files are"
 
 
 def ambiguous(path: str, first: tuple[str, Span], second: tuple[str, Span]) -> HpcmakeError:

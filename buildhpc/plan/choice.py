@@ -13,7 +13,8 @@ class Choice:
     force: the asked targets have to run; force_all: everything; force_rules: these rules.
     until: rules to stop at; omit: rules left out with what depends on them.
     content: all inputs are compared by content. min_priority: jobs of this priority and above
-        and what they need; None: all.
+        and what they need; None: all. only: not what the asked targets need, or, with `until`, not
+        what its rules need.
     """
 
     targets: tuple[str, ...] = ()
@@ -24,3 +25,4 @@ class Choice:
     omit: tuple[str, ...] = ()
     content: bool = False
     min_priority: int | None = None
+    only: bool = False
