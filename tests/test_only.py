@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Pipe
-from test_local_runs import Queue
+from test_local_queue import Queue
 
 PIPEFILE = """\
 rule all:
