@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Pipe
-from test_local_queue import Queue
+from own_queue import Queue
 
 PIPEFILE = """\
 rule all:
