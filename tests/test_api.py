@@ -86,6 +86,10 @@ def test_a_plan_is_looked_at_run_and_asked_of_from_python(
     assert project.run("b.txt", force=True).done == 1
     assert project.check() == []
     assert project.cancel(every=True) == ()
+    assert project.set({"priority": "+7", "owner": "me"}, "b") == ("b",)
+    assert project.jobs(where="priority = 7 and meta.owner = 'me'").names == ("b",)
+    assert project.forget(where="rule = 'b'") == ("b",)
+    assert project.jobs().names == ("c",)
     assert Path.cwd() == here
     assert capfd.readouterr() == ("", "")
     assert "b: started: cp a.txt b.txt; echo made b" in caplog.messages

@@ -269,13 +269,26 @@ class Pipeline:
         every: all of them. Other arguments: as for `jobs`. The names of the jobs come back.
         Raises: HpcmakeError
         """
-        from buildhpc.commands.cancel import cancel_jobs
+        from buildhpc.api.acting import cancelled
 
         with inside(self.folder):
-            state, rows = self._picked(words, which, "cancel", every)
-            held = [row for row in rows if row.claim is not None]
-            cancel_jobs(state, held)
-        return tuple(row.name for row in held)
+            return cancelled(*self._picked(words, which, "cancel", every))
+
+    def set(
+        self, values: Mapping[str, Any], *words: str, every: bool = False, **which: Unpack[Which]
+    ) -> tuple[str, ...]:
+        """Tell something of jobs: `priority`, or what `where` has as `meta.NAME`. Else: `reset`."""
+        from buildhpc.api.acting import were_told
+
+        with inside(self.folder):
+            return were_told(*self._picked(words, which, "set", every), values)
+
+    def forget(self, *words: str, every: bool = False, **which: Unpack[Which]) -> tuple[str, ...]:
+        """Remove all that is known of jobs: the times of their files decide. Else as `reset`."""
+        from buildhpc.api.acting import forgotten
+
+        with inside(self.folder):
+            return forgotten(*self._picked(words, which, "forget", every))
 
     def retry(
         self,
@@ -289,6 +302,7 @@ class Pipeline:
         words, where: as for `jobs`; none: all such jobs. on_event, how: as for `run`; the rest is
         as in the run that had the jobs. Raises: HpcmakeError
         """
+        from buildhpc.api.acting import as_before
         from buildhpc.commands import retry
 
         with inside(self.folder):
@@ -299,14 +313,7 @@ class Pipeline:
             targets = retry.targets_of(self._project(), state, last, rest) if rest else []
         if not targets:
             return Result(0, None, "submitted-again" if taken else "nothing-to-do")
-        before: Mapping[str, Any] = last.options if last else {}
-        if "jobs" not in how and before.get("jobs") is not None:
-            how["jobs"] = before["jobs"]
-        if said := before.get("cluster_options"):
-            how.setdefault("cluster_options", dict(each.split("=", 1) for each in said))
-        if before.get("logs"):
-            how.setdefault("logs", before["logs"])
-        return self.run(*targets, cluster=before.get("cluster"), on_event=on_event, **how)
+        return self.run(*targets, cluster=as_before(last, how), on_event=on_event, **how)
 
     def reset(
         self, *words: str, every: bool = False, force: bool = False, **which: Unpack[Which]
@@ -317,18 +324,12 @@ class Pipeline:
         states. Other arguments: as for `cancel`. The names of the jobs come back; those that a
         living run has are left alone. Raises: HpcmakeError
         """
-        from buildhpc.commands.reset import is_spared
-        from buildhpc.state.changes import reset
-        from buildhpc.state.claims import JobToClaim
+        from buildhpc.api.acting import were_reset
 
         with inside(self.folder):
             args = pick_args(words, every, self.file, self._settings, which)
             args.force = force
-            state, rows = self._picked(words, which, "reset", every)
-            rows = [row for row in rows if not is_spared(row, args)]
-            found = [JobToClaim(row.name, row.rule, row.wildcards) for row in rows]
-            foreign = reset(state, found)
-        return tuple(row.name for row in rows if row.name not in foreign)
+            return were_reset(*self._picked(words, which, "reset", every), args)
 
     def why(self, *targets: str) -> str:
         """Why targets would or would not be made, as `hpcmake why` tells it.

@@ -135,15 +135,23 @@ def _of_others(args: argparse.Namespace, texts: Mapping[str, str]) -> int:
         for key in texts:
             if key in job.wildcards and args.words:
                 raise messages.key_is_wildcard(key, job.name)
-    settings = {key: SETTINGS[key](text) for key, text in texts.items() if key in SETTINGS}
-    values = {key: value_of(key, text) for key, text in texts.items() if key not in SETTINGS}
-    never = _write(state, jobs, settings, values, more=texts.get("priority", "").startswith("+"))
+    never = say_of(state, jobs, texts)
     for name in never[:5]:
         print(f"left alone: `{name}` never ran, so there is nothing to say of it")
     if len(never) > 5:
         print(f"left alone: {len(never) - 5:,} more that never ran")
     print(f"{counted(len(jobs) - len(never))} set")
     return 0
+
+
+def say_of(state: State, jobs: Sequence[JobRow], texts: Mapping[str, str]) -> list[str]:
+    """Say it of jobs; returns those that never ran, of which only a priority can be said.
+
+    Raises: HpcmakeError
+    """
+    settings = {key: SETTINGS[key](text) for key, text in texts.items() if key in SETTINGS}
+    values = {key: value_of(key, text) for key, text in texts.items() if key not in SETTINGS}
+    return _write(state, jobs, settings, values, more=texts.get("priority", "").startswith("+"))
 
 
 def _write(
