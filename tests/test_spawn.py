@@ -102,7 +102,8 @@ def test_on_slurm_the_parts_are_one_array_and_the_last_one_gathers(
         said = scene.run("show", "sum", "--parts").out
         assert "phase" not in said
         assert "adding, 33%" in said
-        assert json.loads(scene.run("status", "--json").out)["spawned"][0]["job"] == "sum"
+        (spawned,) = json.loads(scene.run("status", "--json").out)["spawned"]
+        assert (spawned["job"], spawned["confirmed"]) == ("sum", 1)
         pipe.path("stop").unlink()
         said = scene.finish(front)
     assert "3 jobs done" in said

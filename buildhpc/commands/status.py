@@ -129,6 +129,8 @@ def _document(found: Overview, asked: Asked, confirmed: Confirmed) -> dict[str, 
     for job in (*document["running"], *document["queued"]):
         if job["cluster"]:
             job["confirmed"] = (job["cluster"], job["scheduler_id"]) in confirmed
+    for job in document["spawned"]:
+        job["confirmed"] = sum((job["cluster"], id_) in confirmed for id_ in job["ids"])
     jobs = document.pop("listed")
     return {**document, "jobs": jobs} if asked.lists else document
 
