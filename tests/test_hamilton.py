@@ -250,6 +250,7 @@ def test_a_job_has_what_it_asks_for_and_tells_how_it_went(here: Path) -> None:
     assert (ended.returncode, ended.stdout) == (0, job.log.encode())
     with pytest.raises(HpcmakeError, match="needs `gone`"):
         asked(cmd="true", inputs="gone")
+    assert hamilton.job("fit").outputs == job.outputs
     # A program of its own sees the same.
     assert "fit" in hpcmake("status")
     assert "hi 2 256 60" in hpcmake("logs", job.job)

@@ -77,7 +77,7 @@ if __name__ == "__main__":
 
 def test_what_workers_log_reaches_the_file_and_the_loggers_of_the_program(pipe: Pipe) -> None:
     heard = python(pipe, LOGGED)
-    started = ["buildhpc", "INFO", "one: started: program.py:work (output: logs/one.1.out)"]
+    started = ["buildhpc", "INFO", "one: started: program.py:work(n=1) (output: logs/one.1.out)"]
     said = ["buildhpc.jobs", "WARNING", "one work: at 1"]
     assert heard.count(started) == 2
     assert heard.count(said) == 2, "of each run once"
@@ -109,7 +109,10 @@ def test_the_example_runs_in_order_here_and_keeps_what_each_attempt_printed(pipe
     dry = pipe.check("-f pipeline.py -n -v").out
     assert [line.partition(":")[0] for line in dry.splitlines()[:-1]] == NAMES
     assert pipe.files() == ["pipeline.py"]
-    pipe.check("-f pipeline.py")
+    told = pipe.check("-f pipeline.py -v").out
+    assert "    pipeline:step" not in told
+    call = "pipeline.py:step(name='1-1', rate=0.5, sizes=[1, 2])"
+    assert f"start: 1-1\n    {call}\n    log: logs/1-1.1.out\n" in told
     assert pipe.read("order.txt").split() == NAMES  # one after the other, as in the list
     assert pipe.read("logs/1-1.1.out") == "step 1-1\n"
     assert "INFO pipeline: 1-1 at 0.5 of [1, 2]" in pipe.read("logs/1-1.1.err")

@@ -152,7 +152,9 @@ def _log(event: Event) -> None:
 
 
 def _command(event: Started) -> str:
-    lines = event.spec.recipe.text.strip().split("\n")
+    from buildhpc.show.text import command_text
+
+    lines = command_text(event.spec.recipe).strip().split("\n")
     more = " ..." if len(lines) > 1 else ""
     log = f" (output: {event.log})" if event.spec.log and event.log else ""
     return f"{lines[0]}{more}{log}"

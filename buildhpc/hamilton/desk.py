@@ -88,7 +88,12 @@ class Desk:
 
     def known(self, jobs: Sequence[tuple[int, str]]) -> list[JobInfo]:
         """Jobs that any process asked for, by what the state knows of them: run and name."""
-        return seen(self.state, [JobInfo(self.folder, run, name, "", "") for run, name in jobs])
+        records = self.state.record([name for _, name in jobs])
+        outputs = {name: records[name].outputs if name in records else () for _, name in jobs}
+        return seen(
+            self.state,
+            [JobInfo(self.folder, run, name, "", "", outputs[name]) for run, name in jobs],
+        )
 
     def cancel(self, job: JobInfo) -> JobInfo:
         """Stop a job. Raises: HpcmakeError"""

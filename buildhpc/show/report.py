@@ -15,7 +15,7 @@ from buildhpc.plan.plan import counted
 from buildhpc.quantities import human_time
 from buildhpc.run.events import Ended, Event, Skipped, Started, Tick, Unneeded
 from buildhpc.run.spec import JobSpec, Outcome
-from buildhpc.show.text import Paint, painter
+from buildhpc.show.text import Paint, command_text, painter
 from buildhpc.state.logs import beside
 
 _TAIL_LINES = 20
@@ -195,9 +195,10 @@ class Wording:
         if not self.verbose:
             return []
         if isinstance(event, Started):
-            text = event.spec.recipe.text.rstrip("\n")
+            text = command_text(event.spec.recipe).rstrip("\n")
             command = [f"    {line}".rstrip() for line in text.split("\n")] if text else []
-            return [f"start: {self.name(event.job)}", *command]
+            log = [f"    log: {event.spec.log}"] if event.spec.log else []
+            return [f"start: {self.name(event.job)}", *command, *log]
         if isinstance(event, Skipped):
             return [f"skipped: {event.job}, since {event.because} failed"]
         return []

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import TextIO, TypeAlias
+from typing import TYPE_CHECKING, TextIO, TypeAlias
+
+if TYPE_CHECKING:
+    from buildhpc.run.spec import Recipe
 
 # Text -> the text in a colour, or as it is.
 Paint: TypeAlias = Callable[[str, str], str]
@@ -66,6 +69,14 @@ def clock(seconds: float | None) -> str:
 def one_line(text: str) -> str:
     """A text without line breaks and control characters, for a line of its own."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def command_text(recipe: Recipe) -> str:
+    """What a recipe runs; of a function with its arguments."""
+    if recipe.kind != "call":
+        return recipe.text
+    said = ", ".join(f"{name}={value!r}" for name, value in recipe.arguments.items())
+    return f"{recipe.text}({said})"
 
 
 def draws_lines(stream: TextIO) -> bool:
