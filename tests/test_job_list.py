@@ -409,6 +409,11 @@ rule own:
         assert [path for path in pipe.files() if path.startswith("told")] == names
         assert (pipe.read(names[2]), pipe.read(names[3])) == ("aside\n", "a/b\n")
         assert pipe.read("own.log") == "own\n"
+        over = pipe.check(f"{where}-q --logs told --force-all")
+        assert over.out == ""
+        gone = pipe.check("logs 'x n=a/b' --attempt -4", says="").err
+        assert "wrote over it" in gone
+        pipe.check("logs 'x n=a/b' --out", says="a/b\n")
         assert "told" not in pipe.check("clean --unknown -n").out
         for name in names:
             pipe.path(name).unlink()

@@ -502,3 +502,33 @@ def test_a_cluster_is_reached_over_ssh_by_one_connection(
     told = scene.build(code=3)
     assert "127.0.0.1" in told.err, told.err
     assert not queue.held()
+
+
+ANCIENT = """\
+rule all:
+    input: "c"
+rule a:
+    output: "a"
+    shell: "echo {note} >> ran; echo same > a"
+rule m:
+    output: "m"
+    input: content("a")
+    shell: "cp a m"
+rule db:
+    output: "db"
+    shell: "echo {note} >> ran; echo {note} > db"
+rule c:
+    output: "c"
+    input: "m", ancient("db")
+    shell: "echo c >> ran; cat m > c"
+"""
+
+
+@pytest.mark.parametrize("where", [[], ["--cluster", "here"]], ids=["here", "cluster"])
+def test_what_is_ancient_makes_no_job_needed(scene: Scene, where: list[str]) -> None:
+    pipe = scene.pipe
+    for note, ran in (("one", ["one", "one", "c"]), ("two", ["two", "two"])):
+        pipe.write("Pipefile", ANCIENT.replace("{note}", note))
+        pipe.path("ran").unlink(missing_ok=True)
+        pipe.check(" ".join(["-q", *where]))
+        assert pipe.read("ran").split() == ran

@@ -37,14 +37,19 @@ KINDS = {
 def test_nobody_runs_for_what_was_put_back(pipe: Pipe, kind: str, where: str, again: str) -> None:
     flagged, make = KINDS[kind]
 
-    def version(number: int) -> None:
+    def version(number: int, words: str = "") -> None:
         text = TEMPS.replace("{flagged}", flagged).replace("{make}", make)
-        pipe.write("Pipefile", text.replace("{version}", str(number)))
+        pipe.write("Pipefile", text.replace("{version}", str(number)) + words)
+
+    def at_rest(number: int) -> None:
+        assert not pipe.exists("kept")
+        version(number, "# so that it is planned anew\n")
+        pipe.check("-n", says="nothing to do: all 3 jobs are fresh\n")
 
     version(1)
     pipe.write("again", "a")
     pipe.check(f"-q {where}")
-    assert not pipe.exists("kept")
+    at_rest(1)
     version(2)
     pipe.write("again", again)
     pipe.write("fail")
@@ -55,8 +60,8 @@ def test_nobody_runs_for_what_was_put_back(pipe: Pipe, kind: str, where: str, ag
     assert [each["job"] for each in planned] == ["one"]
     assert ended["edited"] == []
     pipe.check(f"-q {where}")
-    assert not pipe.exists("kept")
+    at_rest(2)
     pipe.write("again", again + " b")
     version(3)
     pipe.check(f"-q {where}")
-    pipe.check(where, says="nothing to do: all 3 jobs are fresh\n")
+    at_rest(3)

@@ -48,8 +48,11 @@ def log_of(job: str, attempt: int, stream: str) -> str:
     place = attempt - 1 if attempt > 0 else attempt
     if not -len(rows) <= place < len(rows):
         raise call.no_such_attempt(job, attempt, len(rows))
-    if stream and (in_one := [log for log in printed(state, [job], place) if is_in_one(log)]):
+    shown = printed(state, [job], place)
+    if stream and (in_one := [log for log in shown if is_in_one(log)]):
         say_in_one(in_one, 1, stream)
+    if shown and shown[0].text == "":
+        return ""  # it went, or a later attempt wrote over it
     return log_text(state, rows[place].id, stream)
 
 

@@ -10,7 +10,7 @@ from buildhpc.diagnostics import HpcmakeError, Span
 from buildhpc.messages import clusters as messages
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
-from buildhpc.plan.stale import Evidence, puts_back
+from buildhpc.plan.stale import Evidence, identity, puts_back
 from buildhpc.plan.stamps import Stamp
 from buildhpc.plan.unneeded import before
 from buildhpc.project import Recipes
@@ -52,6 +52,7 @@ class PlanLines:
         self._read = frozenset(path for step in plan.steps for path in step.job.inputs)
         self._unneeded: set[str] = set()
         self._put_back: dict[str, Stamp] = {}
+        self._planned = {step.job.name for step in plan.steps}
 
     def behind(self, before: Mapping[str, int]) -> None:
         """Let the lines come behind others. before: name of a job -> number of its line."""
@@ -156,8 +157,19 @@ class PlanLines:
         """Temp files that are put back -> the stamps they had; outputs, and inputs as well."""
         found = puts_back(step, self._evidence)
         self._put_back |= found
-        read = {path: at for path in step.job.inputs if (at := self._put_back.get(path))}
-        return {**found, **read}
+        return {**found, **self._known_as(step.job)}
+
+    def _known_as(self, job: Job) -> dict[str, Stamp]:
+        """Inputs that are put back, or were, and that nothing makes anew -> their stamps."""
+        disk, makers, found = self._evidence.disk, self._evidence.makers, {}
+        for path in job.inputs:
+            maker = makers.get(path)
+            if path in self._put_back:
+                found[path] = self._put_back[path]
+            elif maker and maker.name not in self._planned and (at := disk.get(path)):
+                known = identity(path, at, self._evidence)
+                found.update({path: known} if known is not at else {})
+        return found
 
 
 def alias_of(describer: Describer, job: Job) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
 import sys
 from collections import deque
@@ -119,8 +120,9 @@ def say_in_one(logs: Sequence[Printed], of: int, stream: str) -> None:
 def _why_empty(log: Printed, stream: str) -> str:
     if log.queued:
         return "is queued, and has not begun"
-    where = f" to std{stream}" if stream else ""
-    return "has no log any more: it was removed" if log.text == "" else f"printed nothing{where}"
+    if log.text == "" or (log.path is not None and not os.path.exists(log.path)):
+        return "has no log any more: it was removed, or a later attempt wrote over it"
+    return f"printed nothing to std{stream}" if stream else "printed nothing"
 
 
 def _names(args: argparse.Namespace, state: State) -> list[str]:

@@ -150,7 +150,8 @@ def _options(args: argparse.Namespace, last: RunRow | None) -> list[str]:
     for option in before.get("cluster_options", ()):
         words += ["--cluster-option", option]
     number = args.jobs if args.jobs is not None else before.get("jobs")
-    words += ["-j", str(number)] if number is not None and not cluster else []
+    if number is not None and not cluster:
+        words += ["-j", str(number)] if number else ["-j"]  # without one: all cores
     words += ["--logs", before["logs"]] if before.get("logs") else []
     pipefile = args.file or before.get("pipefile")
     words += ["-f", pipefile] if pipefile else []

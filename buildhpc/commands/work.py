@@ -15,8 +15,9 @@ from buildhpc.plan.groups import inherited
 from buildhpc.plan.jobs import priority_of
 from buildhpc.plan.model import Job, JobGraph, Plan, Step
 from buildhpc.plan.recipe import digest_of
-from buildhpc.plan.stale import Evidence, edited_outputs, puts_back, stale
+from buildhpc.plan.stale import Evidence, edited_outputs, identity, puts_back, stale
 from buildhpc.plan.stamps import SMALL, Record, Stamp, put_back
+from buildhpc.plan.unneeded import remade
 from buildhpc.project import Recipes
 from buildhpc.rules.model import Pipeline
 from buildhpc.run import inputs, outputs
@@ -147,7 +148,7 @@ class PlanWork:
         if step.reason.kind != "upstream":
             return True
         by_content = self._evidence.content or step.job.content
-        if not (by_content or self._unneeded.issuperset(self._remade(step))):
+        if not (by_content or self._unneeded.issuperset(remade(step, self._evidence))):
             return True
         if any(path in self._read and path not in self._evidence.disk for path in step.job.temp):
             return True
@@ -161,15 +162,6 @@ class PlanWork:
             self._unneeded.add(step.job.name)
         return needed
 
-    def _remade(self, step: Step) -> Iterable[str]:
-        """The jobs that a step waits for and whose outputs count for it."""
-        if not step.job.ancient:
-            return step.after
-        makers = self._evidence.makers
-        read = [path for path in step.job.inputs if path not in step.job.ancient]
-        counted = {makers[path].name for path in read if path in makers}
-        return [name for name in step.after if name in counted]
-
     @cached_property
     def _read(self) -> set[str]:
         """The files that the jobs of the plan read."""
@@ -182,7 +174,9 @@ class PlanWork:
 
     def _identity(self, path: str, stamp: Stamp | None) -> Stamp | None:
         """The stamp an input is known by: one that was put back is what it was."""
-        return self._put_back.get(path, stamp)
+        if stamp is None or path in self._put_back:
+            return self._put_back.get(path)
+        return identity(path, stamp, self._evidence)
 
     def spec(self, task: int, attempt: int, /) -> JobSpec:
         """What to run."""

@@ -292,7 +292,7 @@ class Submitting:
 
 
 def _claim(line: dict[str, Any]) -> JobToClaim:
-    return JobToClaim(line["job"], line["rule"], line["wildcards"])
+    return JobToClaim(line["job"], line["rule"], line["wildcards"], line["priority"])
 
 
 def _missing(asked: Asked) -> list[str]:

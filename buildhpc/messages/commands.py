@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from shlex import quote
 
@@ -152,7 +151,7 @@ def in_one_log(job: str, count: int, stream: str, *, named: bool) -> HpcmakeErro
     """
     which = f"`{job}`" if count == 1 else f"these {count:,} jobs"
     text = f"what {which} printed to std{stream} cannot be told apart from the rest"
-    shown = f"`hpcmake logs {shlex.quote(job)}` shows both, in the order in which it printed them"
+    shown = f"`hpcmake logs {quote(job)}` shows both, in the order in which it printed them"
     if named:
         why = "`log` of its rule names one file, which both went to"
         cure = f"{shown}; without `log`, or with `2> FILE` in the recipe, they can be kept apart"

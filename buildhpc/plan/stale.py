@@ -166,13 +166,15 @@ def _compare_gone(
     record = evidence.records.get(maker.name) if maker is not None else None
     if record is None or record.state != "done" or path not in record.outputs:
         return None, None
-    new = known_as(record, path) or record.output_stamps[record.outputs.index(path)]
-    made = record.hashes.get(path)
+    there, made = record.output_stamps[record.outputs.index(path)], record.hashes.get(path)
+    new = known_as(record, path) or there
     if (evidence.content or path in job.content) and known is not None and made is not None:
         # Whatever its stamp: one that was put back has the stamp of what it was before.
         same = known == made
+    elif (evidence.content or path in job.content) and maker and path not in maker.temp:
+        same = True  # it is missing, and will be compared once it is made
     else:
-        same = new is None or old is None or same_stamp(old, new)
+        same = old is None or new is None or same_stamp(old, new) or old == there
     return new, None if same else f"`{path}`, which is temporary, was made anew"
 
 
@@ -194,13 +196,19 @@ def _compare(
 
 def _was_put_back(path: str, old: Stamp | None, new: Stamp, evidence: Evidence) -> bool:
     """Whether an input is a temp file that was put back, and known as what it was."""
+    known = identity(path, new, evidence)
+    return old is not None and known is not new and same_stamp(old, known)
+
+
+def identity(path: str, stamp: Stamp, evidence: Evidence) -> Stamp:
+    """What the file at `path` is known by that has this stamp; see `known_as`."""
     maker = evidence.makers.get(path)
     record = evidence.records.get(maker.name) if maker and path in maker.temp else None
-    if record is None or old is None or path not in record.outputs:
-        return False
-    known = known_as(record, path)
+    if record is None or record.state != "done" or path not in record.outputs:
+        return stamp
     there = record.output_stamps[record.outputs.index(path)]
-    return known is not None and there == new and same_stamp(old, known)
+    known = known_as(record, path)
+    return known if known and there and same_stamp(there, stamp) else stamp
 
 
 def _other_inputs(job: Job, record: Record) -> Reason:

@@ -25,7 +25,8 @@ def before(
     by_content = evidence.content or bool(job.content)
     if step.reason.kind != "upstream" or record is None or not job.outputs:
         return None
-    if not (by_content or all(name in unneeded for name in step.after)):
+    waits = remade(step, evidence)
+    if not (by_content or all(name in unneeded for name in waits)):
         return None
     if any(path in read and path not in evidence.disk for path in job.temp):
         return None
@@ -37,7 +38,17 @@ def before(
             inputs[str(path)] = [list(stamp) for stamp in known if stamp is not None]
     return {
         "by_content": by_content,
+        "waits": waits,
         "inputs": inputs,
         "hashes": {path: known for path, known in record.hashes.items() if path in inputs},
         "outputs": {path: evidence.disk.get(path) for path in job.outputs},
     }
+
+
+def remade(step: Step, evidence: Evidence) -> list[str]:
+    """The jobs that a step waits for, and that count: not those of its `ancient` inputs alone."""
+    if not step.job.ancient:
+        return list(step.after)
+    read = [path for path in step.job.inputs if path not in step.job.ancient]
+    counted = {evidence.makers[path].name for path in read if path in evidence.makers}
+    return [name for name in step.after if name in counted]

@@ -59,8 +59,6 @@ def _check_labels(name: str, labelled: list[syntax.Item]) -> None:
         if item.label.name in seen:
             raise messages.label_twice(item.label.name, item.label.span)
         seen.add(item.label.name)
-        if name == "resources" and (instead := directive_for(item.label.name)):
-            raise messages.no_resource(item.label.name, instead, item.label.span)
         check_label(name, item.label.name, item.label.span)
 
 

@@ -162,8 +162,8 @@ class Describer:
         if not folder or ("log" in rule.directives and not rule.streams):
             return ""
         name = job.name if rule.name == job.name else job.name.replace("/", "%2F")
-        if len(name) > _LONG_NAME:
-            name = f"{name[:_LONG_NAME]}-{digest_of(name)[:8]}"
+        if len(written := os.fsencode(name)) > _LONG_NAME:
+            name = f"{written[:_LONG_NAME].decode(errors='ignore')}-{digest_of(name)[:8]}"
         return f"{normal(folder)}/{name}.{attempt}.out"
 
     def _outputs(self, job: Job) -> tuple[OutputFile, ...]:

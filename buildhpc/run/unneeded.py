@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 
 from buildhpc import disk
 from buildhpc.plan.stamps import SMALL, Stamp, same_stamp
-from buildhpc.run.manifest import Planned
+from buildhpc.run.manifest import Need, Planned
 from buildhpc.state import for_runner, receipts
 from buildhpc.state.receipts import Ended, Facts
 
@@ -21,7 +21,10 @@ def still_fresh(
     here: job of this element -> how it ended. Raises: as `for_runner.look`.
     """
     was = job.unless
-    if was is None or not (was["by_content"] or not _any_ran(home, run, job, here)):
+    if was is None:
+        return None
+    needs = [need for need in job.needs if need.job in was.get("waits", {need.job})]
+    if not was["by_content"] and _any_ran(home, run, needs, here):
         return None
     outputs: dict[str, Facts] = {}
     for path, then in was["outputs"].items():
@@ -49,13 +52,13 @@ def _same(
     return by_content and known is not None and disk.digest(path) == known
 
 
-def _any_ran(home: str, run: int, job: Planned, here: Mapping[str, str]) -> bool:
+def _any_ran(home: str, run: int, needs: Collection[Need], here: Mapping[str, str]) -> bool:
     """Whether a job that this one needs has run since the plan was made."""
-    if any(here.get(need.job) == "done" for need in job.needs):
+    if any(here.get(need.job) == "done" for need in needs):
         return True
     inbox = f"{home}/inbox"
     # The inbox first: who folds it commits to the state, and only then removes the receipt.
-    for key, kind in receipts.names(inbox, tuple(f"{run}.{need.number}." for need in job.needs)):
+    for key, kind in receipts.names(inbox, tuple(f"{run}.{need.number}." for need in needs)):
         if kind == "ended":
             try:
                 receipt = receipts.read(inbox, key, kind)
@@ -63,4 +66,4 @@ def _any_ran(home: str, run: int, job: Planned, here: Mapping[str, str]) -> bool
                 continue
             if isinstance(receipt, Ended) and receipt.outcome.state == "done":
                 return True
-    return for_runner.any_ran(home, run, [need.job for need in job.needs])
+    return for_runner.any_ran(home, run, [need.job for need in needs])

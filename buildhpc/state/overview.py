@@ -235,8 +235,8 @@ class Printed:
     """What an attempt printed: as text, or in the file at `path`, relative to the folder.
 
     live: the attempt runs, so that there may be more to come. queued: it is yet to begin.
-    text is empty where the log was removed, and None where nothing was printed. err_at: as of
-    `logs.Log`: None where stdout and stderr are in one.
+    text is empty where the log was removed, or written over by a later attempt, and None where
+    nothing was printed. err_at: as of `logs.Log`: None where stdout and stderr are in one.
     """
 
     job: str
@@ -271,6 +271,8 @@ def printed(state: State, jobs: Sequence[str], place: int) -> list[Printed]:
                         "SELECT log, log_path, state, run, err_at FROM attempt WHERE id = ?",
                         (numbers[place],),
                     ).fetchone()
+                    if row[1] is not None and _is_written_over(connection, numbers, place, row[1]):
+                        row = ("", None, *row[2:])
                     live = row[2] in ("running", "queued") and row[3] in living
                     queued = live and row[2] == "queued"
                     found[name] = Printed(
@@ -280,6 +282,21 @@ def printed(state: State, jobs: Sequence[str], place: int) -> list[Printed]:
 
     found = state.read(query)
     return [found[name] for name in jobs if name in found]
+
+
+def _is_written_over(
+    connection: Connection, attempts: Sequence[int], place: int, path: str
+) -> bool:
+    """Whether a later attempt of a job printed to the same file."""
+    later = [str(each) for each in attempts[place:][1:]]
+    return any(
+        connection.execute(
+            f"SELECT 1 FROM attempt WHERE id IN ({marks}) AND log_path = ?"
+            " AND started_s IS NOT NULL",
+            (*part, path),
+        ).fetchone()
+        for marks, part in chunks(later)
+    )
 
 
 def on_clusters(state: State, jobs: Sequence[str]) -> dict[str, JobNow]:

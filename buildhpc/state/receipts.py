@@ -381,7 +381,7 @@ def _unpacked(content: bytes, key: Key, kind: str) -> Receipt:
             raise BadReceiptError("its name is that of another one")
         if kind == "started":
             return Started(said, runner=runner, **values)
-        outcome = Outcome(**{name: values.pop(name) for name in _OUTCOME})
+        outcome = Outcome(**{name: values.pop(name) for name in _OUTCOME & values.keys()})
         for name in ("inputs", "outputs"):
             if values[name] is not None:
                 values[name] = {path: tuple(facts) for path, facts in values[name].items()}
@@ -390,4 +390,5 @@ def _unpacked(content: bytes, key: Key, kind: str) -> Receipt:
         raise BadReceiptError("it is none that this hpcmake writes") from error
 
 
-_OUTCOME = tuple(field.name for field in fields(Outcome))
+# One that an older hpcmake wrote lacks what came later.
+_OUTCOME = {field.name for field in fields(Outcome)}
