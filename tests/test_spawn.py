@@ -216,7 +216,8 @@ def test_a_part_that_fails_fails_the_job_once_its_tries_are_over(scene: Scene) -
     pipe.write("Pipefile", FAILS.replace("gathered", "gathered anew").replace("= 1", "= 2"))
     pipe.path("good").unlink()
     pipe.path("ran").unlink()
-    scene.build("-q", "--retries", "0", code=1)
+    scene.build("-q", "--retries", "0", "--logs", "told", code=1)
+    assert "part 2 of 3:\nprinted by 2\n" in scene.run("logs", "sum").out
     pipe.write("Pipefile", FAILS.replace("gathered", "once more"))
     pipe.write("good")
     scene.run("retry", "-q", "sum", "--parts", "failed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +68,14 @@ def _known_files(record: Record | None) -> dict[str, Any]:
 
     if record is None:
         return {"inputs": [], "outputs": []}
-    pairs: dict[str, Iterable[tuple[str, Stamp | None]]] = {
-        "inputs": zip(record.inputs, record.input_stamps, strict=False),
-        "outputs": zip(record.outputs, record.output_stamps, strict=False),
+    then = {
+        "inputs": dict(zip(record.inputs, record.input_stamps, strict=False)),
+        "outputs": dict(zip(record.outputs, record.output_stamps, strict=False)),
     }
+    now = {path: disk.look(path) for those in then.values() for path in those}
     return {
-        name: [_file(path, disk.look(path), True, then, ()) for path, then in those]
-        for name, those in pairs.items()
+        name: [{**_file(path, now[path], now[path], those), "flags": []} for path in those]
+        for name, those in then.items()
     }
 
 
@@ -117,6 +118,8 @@ def _at_scheduler(state: State, job: str) -> dict[str, Any] | None:
 
 def _files(job: Job, meant: Meant, record: Record | None) -> dict[str, Any]:
     """Inputs and outputs with what they are now and what they were when the job last ran."""
+    from buildhpc.plan.stale import identity
+
     now = meant.evidence.disk
     then_in: Mapping[str, Stamp | None] = {}
     then_out: Mapping[str, Stamp | None] = {}
@@ -132,28 +135,26 @@ def _files(job: Job, meant: Meant, record: Record | None) -> dict[str, Any]:
             for name, those in (("ancient", job.ancient), ("content", job.content))
             if path in those
         ]
-        inputs.append(
-            {
-                **_file(path, now.get(path), path in then_in, then_in.get(path), named),
-                "made_by": maker.name if maker else None,
-            }
-        )
+        there = now.get(path)
+        known = identity(path, there, meant.evidence) if there else None
+        facts = {"flags": named, "made_by": maker.name if maker else None}
+        inputs.append({**_file(path, there, known, then_in), **facts})
     outputs = [
-        _file(path, now.get(path), path in then_out, then_out.get(path), list(flag))
+        {**_file(path, now.get(path), now.get(path), then_out), "flags": list(flag)}
         for path, flag in zip(job.outputs, flags, strict=True)
     ]
     return {"inputs": inputs, "outputs": outputs}
 
 
 def _file(
-    path: str, now: Stamp | None, recorded: bool, then: Stamp | None, flags: Sequence[str]
+    path: str, now: Stamp | None, known: Stamp | None, then: Mapping[str, Stamp | None]
 ) -> dict[str, Any]:
+    """A file as it is now and was recorded. known: what it is known by, see `stale.identity`."""
     return {
         "path": str(path),
-        "flags": flags,
         "now": _stamp(now),
-        "recorded": _stamp(then) if recorded else None,
-        "changed": recorded and now != then,
+        "recorded": _stamp(then.get(path)),
+        "changed": path in then and known != then[path],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 
@@ -103,7 +103,10 @@ class JobSpec:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> JobSpec:
-        """The spec from what a document of `to_json` holds. Raises: KeyError, TypeError"""
+        """The spec from what a document of `to_json` holds, of an older hpcmake as well.
+
+        Raises: KeyError, TypeError
+        """
         needs, software = values["needs"], values["software"]
         resources = tuple((name, number) for name, number in needs["resources"])
         made = {
@@ -113,7 +116,8 @@ class JobSpec:
             "needs": Needs(**{**needs, "resources": resources}),
             "software": Software(**{**software, "modules": tuple(software["modules"])}),
         }
-        return cls(**{**values, **made})
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: each for name, each in {**values, **made}.items() if name in known})
 
 
 class Failure(NamedTuple):

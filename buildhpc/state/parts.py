@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildhpc.state.claims import JobToClaim, insert
+from buildhpc.state.logs import beside
 from buildhpc.state.plan_file import PlannedJob
 from buildhpc.state.rows import Change, Row, write_changes
 from buildhpc.state.runs import count_undone
@@ -200,7 +202,9 @@ def _fail(
     ended = failure if failure in ("lost", "cancelled") else "failed"
     kind = None if ended != "failed" else failure
     with state.transaction() as connection:
-        now = connection.execute("SELECT state FROM attempt WHERE id = ?", (attempt,)).fetchone()
+        now = connection.execute(
+            "SELECT state, log_path, err_at FROM attempt WHERE id = ?", (attempt,)
+        ).fetchone()
         if now is None or now[0] != "spawned":
             return
         connection.execute(
@@ -211,6 +215,10 @@ def _fail(
         change = Change(ended, f"{kind}: {text}" if kind else text)
         write_changes(connection, run, change_counter(state.found), [Row(job, row, change)])
         count_undone(connection, run, 1 - bad)
+    if now[1] is not None:
+        own = now[1] if now[2] is None else beside(now[1])
+        with suppress(OSError), (state.folder / own).open("a", errors="replace") as file:
+            file.write(log)
 
 
 def names_of(connection: Connection, jobs: Sequence[str]) -> list[str]:

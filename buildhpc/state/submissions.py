@@ -244,7 +244,7 @@ def _insert(
                     *(id_, ids[name], run, tried),
                     *(needs["cores"], needs["mem_mib"], needs["time_s"], _order(spec["inputs"])),
                     f".hpcmake/run-{run}/logs/{number}-{tried}.log",
-                    0 if spec["split"] else None,
+                    0 if spec.get("split") else None,
                     *(clean(spec["recipe"]["text"]), submission.id, element),
                 )
             )
