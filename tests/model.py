@@ -127,7 +127,9 @@ class Model:
             memory = self.memory.get(each.name)
             if each.name not in restored or memory is None:
                 continue
-            ancient = any(memory.inputs.get(p) != self.files.get(p) for p in each.ancient)
+            ancient = any(
+                _version(memory.inputs, p) != _version(self.files, p) for p in each.ancient
+            )
             if ancient or any(p in maker and maker[p].name in other for p in each.inputs):
                 other.add(each.name)
         return (ask.content or path in job.content) and maker[path].name in other
@@ -296,6 +298,10 @@ class Runs:
 
     def fails(self, job: ModelJob) -> bool:
         return job.name in self.failing
+
+
+def _version(files: Mapping[str, File], path: str) -> int | None:
+    return files[path].version if path in files else None
 
 
 def _needed(targets: Iterable[str], maker: Mapping[str, ModelJob]) -> set[str]:
