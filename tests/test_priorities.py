@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cluster_scenes import Scene
 from conftest import Pipe
-from real_schedulers import Slurm
+from real_schedulers import Sge, Slurm
 from slurm_scenes import slurm_scene
 
 from buildhpc.plan.groups import Groups, inherited
@@ -89,6 +90,19 @@ def test_a_lower_group_begins_when_the_higher_ones_are_done(pipe: Pipe, where: s
     pipe.path("order").unlink()
     pipe.check("-q -k -j 4 --priority-groups --force-all o/fails all", code=1)
     assert order(pipe) == ["pre"] * 2 + ["high"] * 2 + ["low"] * 2
+
+
+def test_groups_go_one_after_the_other_on_slurm_and_on_grid_engine(
+    pipe: Pipe, slurm: Slurm, sge: Sge
+) -> None:
+    pipe.write("Pipefile", GROUPS)
+    for scene in (
+        Scene(pipe, "slurm", slurm.jobs, slurm.env),
+        Scene(pipe, "sge", sge.jobs, sge.env),
+    ):
+        scene.build("-q", "--priority-groups", "--force-all")
+        assert order(pipe) == ["pre"] * 2 + ["high"] * 2 + ["low"] * 2
+        pipe.path("order").unlink()
 
 
 def test_only_what_is_worth_it_runs(pipe: Pipe) -> None:
