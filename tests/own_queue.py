@@ -15,6 +15,18 @@ from buildhpc.schedulers.local import Local
 from buildhpc.schedulers.protocol import Queued, Switches
 
 
+def server_of(spool: Path) -> int | None:
+    """The process that serves the queue in this folder; None where none lives."""
+    for pid in processes.pids():
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"serve" in words and str(spool).encode() in words:
+            return pid
+    return None
+
+
 class Queue:
     """A queue of a test's own."""
 
@@ -39,14 +51,7 @@ class Queue:
 
     def serves(self) -> bool:
         """Whether its server runs."""
-        for pid in processes.pids():
-            try:
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"serve" in words and str(self.spool).encode() in words:
-                return True
-        return False
+        return server_of(self.spool) is not None
 
     def end(self) -> None:
         """Leave nothing behind."""

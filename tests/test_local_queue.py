@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_queue import server_of
 
 from buildhpc.run import processes
 from buildhpc.schedulers.local import Local
@@ -101,14 +102,7 @@ class Queue:
 
     def server(self) -> int | None:
         """The process of the server, None where none lives."""
-        for pid in processes.pids():
-            try:
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"serve" in words and str(self.spool).encode() in words:
-                return pid
-        return None
+        return server_of(self.spool)
 
     def kill_server(self) -> None:
         pid = self.server()

@@ -168,7 +168,8 @@ class PlanLines:
                 found[path] = self._put_back[path]
             elif maker and maker.name not in self._planned and (at := disk.get(path)):
                 known = identity(path, at, self._evidence)
-                found.update({path: known} if known is not at else {})
+                if known is not at:
+                    found[path] = known
         return found
 
 
